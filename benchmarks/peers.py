@@ -242,7 +242,7 @@ class OrtStream:
                     value.update_inplace(np.zeros(self._shape, np.float32))
 
     def step(self, token: np.ndarray) -> np.ndarray:
-        """Read ``token [1, B]``; return the log probabilities ``[1, B, V]``."""
+        """Read one token of each of B streams, ``[1, B]``; return the log probabilities ``[1, B, V]``."""
         if not self.bound:
             out, *states = self._session.run(None, {"token": token, **self._states})
             self._states = dict(zip(self._names, states, strict=True))

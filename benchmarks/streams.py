@@ -26,7 +26,7 @@ __all__ = ["cases", "generation", "pool", "step"]
 
 STEPS = 200
 COMPARED = 50
-# least ratios of a step's time to ONNX Runtime's and to torch's
+# how many times faster than ONNX Runtime and torch a step should be: the least, and the goal
 OVER_ORT, OVER_ORT_BF16, OVER_TORCH = (2.0, 4.0), (4.0, 7.0), (20.0, 60.0)
 
 

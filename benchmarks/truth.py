@@ -74,7 +74,7 @@ def trained(corpus: str, level: str, cell: str, models: Path | None) -> Any:
 
 
 def permuted(told: Explanation, falls: np.ndarray, draw: np.random.Generator) -> Explanation:
-    """Return an explanation with its contributions permuted among the words, and its test."""
+    """Return the explanation with its contributions permuted among the words, and self-tested again."""
     names, _ = told.by_word
     groups = np.array(told.groups or range(len(told.inputs)))
     sums = np.bincount(groups, told.contributions)

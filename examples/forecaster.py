@@ -22,7 +22,7 @@ def main() -> None:
     print(model.predict())
     print(model.explain("north"))
 
-    # read the following year, then forecast the next one
+    # read the last year of the data, then forecast the year after it
     model.update({name: values[228:] for name, values in series.items()})
     print(model.predict().to_frame())
 

@@ -1,4 +1,5 @@
-// Pointwise step of the gated recurrent unit, reset after the product, gates r z n; src/elman/cells/gru.py.
+// Pointwise step of the gated recurrent unit. The reset gate acts on the recurrent product, as in PyTorch; the gates
+// have the order r z n. The formulas are in src/elman/cells/gru.py.
 #pragma once
 
 struct Gru {

@@ -1,4 +1,5 @@
-// Pointwise step of long short-term memory, gates in the order i f g o; src/elman/cells/lstm.py.
+// Pointwise step of long short-term memory. The gates have the order i f g o. The formulas are in
+// src/elman/cells/lstm.py.
 #pragma once
 
 struct Lstm {

@@ -1,4 +1,4 @@
-// Pointwise step of the simple recurrent network, h' = f(gx + gh). Elman 1990; src/elman/cells/rnn.py.
+// Pointwise step of the simple recurrent network (Elman 1990): h' = f(gx + gh), as in src/elman/cells/rnn.py.
 //
 // Every cell has the constants and the two functions of this struct.
 #pragma once

@@ -37,7 +37,8 @@ CHARACTERS = ("\n", *map(chr, range(32, 95)))
 B, T, LAYERS = 32, 64, 2  # sequences in a batch, time steps, layers
 HIDDEN_SIZES = (128, 256)
 MIN_ROUNDS = 3
-SAMPLE_SECONDS = 0.03  # long beside the resolution of the clock, short beside other load
+SAMPLE_SECONDS = 0.03
+"""Time of a sample: much longer than the clock's resolution, but too short for many interruptions."""
 NAP_SECONDS, MAX_SETTLE_SECONDS = 0.002, 0.5
 STREAM_STEPS = 500
 GENERATED_TOKENS = 2_000

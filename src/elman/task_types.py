@@ -229,7 +229,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
-        """Train a model on files; raises as the ``fit`` of the task's estimator."""
+        """Train a model on files; raises the same errors as the ``fit`` of the task's estimator."""
 
     @abstractmethod
     def read_input(self, file: str, how: Reading) -> Sized:

@@ -80,7 +80,7 @@ def tensor(name: str = "a", dtype: str = "U8", shape: str = "[0]", offsets: str 
 
 
 def test_the_forger_can_forge(tmp_path: Path) -> None:
-    """The helpers can write files that load, so the refusals below have the reason that each test names."""
+    """The helpers can write a valid file, so the tests below fail to load because of the defect they add."""
     content = forge(tensor(shape="[2,3]", offsets="[0,6]"), b"abcdef", ',"x":"[1,{\\"y\\":2.5}]"')
     (tmp_path / "file").write_bytes(content)
     arrays, metadata = container.read(tmp_path / "file")

@@ -22,18 +22,18 @@ from elman.language.batches import (
 )
 
 END = 1
-FIRST = 2  # ids below are <unk> and <end>
+FIRST = 2  # the first id of a word; 0 and 1 are <unk> and <end>
 
 sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(lambda s: max(s) > 1)
 
 
 def files(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Documents in which every token is another, so that an id tells its place."""
+    """Return the ids and starts of documents; no id occurs twice, so an id tells its position."""
     return np.arange(FIRST, FIRST + sum(lengths)), np.cumsum([0, *lengths])[:-1]
 
 
 def lines(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The same with `END` as the last token of each document; empty ones are left out."""
+    """Return documents as `files` does, but each ends with `END`, and empty documents are left out."""
     lengths = [length + 1 for length in lengths if length]
     ids, starts = files(lengths)
     ids[starts + lengths - 1] = END
@@ -45,7 +45,7 @@ def epoch(batches: Batches, number: int) -> list[Chunk]:
 
 
 def read(chunks: Iterable[Chunk]) -> list[tuple[list[int], int]]:
-    """Play a network whose state is all it has read: that at each target, and the target."""
+    """Return each target with the tokens that a network would have read since its last reset."""
     seen: list[list[int]] | None = None
     predictions = []
     for chunk in chunks:
@@ -70,7 +70,7 @@ def read(chunks: Iterable[Chunk]) -> list[tuple[list[int], int]]:
 
 
 def whole(ids: np.ndarray, starts: np.ndarray, end_id: int | None) -> list[tuple[list[int], int]]:
-    """Every target after all that stands before it in its document."""
+    """Return each token of the documents with all tokens before it in its document."""
     found = []
     for document in np.split(ids, starts[1:]):
         tokens = document.tolist() if end_id is None else [end_id, *document.tolist()]
@@ -90,7 +90,7 @@ def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, numb
     found = sorted(read(epoch(lanes, number)), key=lambda pair: pair[1])
     expected = whole(ids, starts, None)
     assert [target for _, target in found] == [target for _, target in expected]
-    # A state begins at a document's start or, once a lane, where the stream was cut.
+    # A state begins at the start of a document or, once in each lane, where the stream was cut.
     assert all(is_tail(got[0], full[0]) for got, full in zip(found, expected, strict=True))
     begins = {(got[0][0]) for got in found} - set(ids[starts[starts < len(ids)]].tolist())
     assert len(begins) <= lanes.batch_size
@@ -113,9 +113,9 @@ def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
     ids, starts = files([1000])
     lanes = Lanes(Tokens(ids, starts), 4, 10, seed=3)
     chunks = epoch(lanes, 0)
-    assert len(chunks) in (25, 26)  # one more where a lane runs over the end of the stream
+    assert len(chunks) in (25, 26)  # 26 if a lane continues beyond the end of the stream
     inner = [chunk for chunk in chunks[1:] if not chunk.fresh.all()]
-    # Only the lane that crosses the end of the stream starts anew within the epoch.
+    # Only the lane that crosses the end of the stream has its state reset within the epoch.
     assert sum(int(chunk.fresh.sum()) for chunk in inner) <= 2
     assert chunks[3].inputs.shape == (10, 4)
 
@@ -143,7 +143,7 @@ def test_documents_predict_every_target_once_from_its_start(lengths, line, batch
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     documents = Documents(Tokens(ids, starts, end_id), batch, length, seed)
-    # 40 tokens are at most 32 chunks unless a chunk has one step.
+    # A document longer than 32 chunks is cut; one of 40 tokens is that long only if a chunk has one step.
     if length > 1:
         assert sorted(read(epoch(documents, 1))) == sorted(whole(ids, starts, end_id))
 
@@ -166,7 +166,7 @@ def test_documents_are_shuffled_with_little_padding():
     chunks = epoch(documents, 0)
     steps = sum(chunk.inputs.size for chunk in chunks)
     assert sum(chunk.predicted for chunk in chunks) > 0.9 * steps
-    # Short and long batches follow each other in no order.
+    # Batches are not sorted by their length.
     halves = [[chunk.inputs.shape[0] for chunk in half] for half in (chunks[:80], chunks[80:])]
     assert abs(np.mean(halves[0]) - np.mean(halves[1])) < 10
     steps_of_five = [chunk.inputs.shape[0] for chunk in chunks[:5]]
@@ -266,7 +266,7 @@ def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, le
     chunks = evaluation_chunks(
         Tokens(ids, starts, end_id), lanes=lanes, warm_up=warm_up, sequence_length=length
     )
-    # The token before a target and the target tell its place in either kind of stream.
+    # A target and the token before it occur together at one position only, with and without line ends.
     predictions = read(chunks)
     found = {(seen[-1], target): seen for seen, target in predictions}
     expected = {(full[-1], target): full for full, target in whole(ids, starts, end_id)}
@@ -274,7 +274,7 @@ def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, le
     assert found.keys() == expected.keys()
     for place, seen in found.items():
         assert is_tail(seen, expected[place])
-        # Either from the document's start, or after `warm_up` tokens that did not count.
+        # The network has read all of the document so far, or at least `warm_up` tokens before this target.
         assert len(seen) == len(expected[place]) or len(seen) > warm_up
 
 
@@ -284,7 +284,7 @@ def test_evaluation_cuts_a_long_document_into_equal_parts():
     assert all(chunk.inputs.shape[1] == 4 for chunk in chunks)
     assert len(chunks) == (2000 + 500) / 250
     assert sum(chunk.predicted for chunk in chunks) == 8000
-    # A document below 4 warm-ups is one exact stream.
+    # A document shorter than 4 warm-ups is not cut, so its evaluation is exact.
     ids, starts = files([2000])
     found = read(evaluation_chunks(Tokens(ids, starts), lanes=4, warm_up=500))
     assert max(len(seen) for seen, _ in found) == 1999

@@ -24,7 +24,7 @@ STORAGES = ["float32", "bf16"]
 
 
 def same(pool: StreamPool, streams: list[Stream]) -> None:
-    """States, counts and predictions, to the bit."""
+    """Check that a pool and single streams have the same states, counts and predictions, bit for bit."""
     found = [pool.stream(i) for i in range(len(pool))]
     assert [one.state for one in found] == [one.state for one in streams]
     assert pool.unknown.tolist() == [one.unknown for one in streams]
@@ -33,7 +33,7 @@ def same(pool: StreamPool, streams: list[Stream]) -> None:
 
 @dataclass
 class Company:
-    """Streams in a pool, and each alone; every method does one thing to both."""
+    """A pool, and the same streams outside it; every method does the same to both."""
 
     network: Network
     random: np.random.Generator
@@ -46,7 +46,7 @@ class Company:
         return self.random.integers(0, len(self.network.model.codec), size).tolist()
 
     def gather(self, n: int) -> None:
-        """New partners; some have read before."""
+        """Replace the streams by `n` new ones; every third has read some tokens already."""
         self.alone = [Stream(self.network) for _ in range(n)]
         self.pool = StreamPool(self.network, n)
         for i in range(0, n, 3):
@@ -148,13 +148,13 @@ def test_many_steps_in_one_call_have_the_bits_of_single_steps(
     cell: str,
     storage: str,
 ) -> None:
-    """And what was looked up in the table of input sums is what is multiplied."""
+    """The table of input sums also gives the same bits as the product with the embedding."""
     model = make(cell, hidden_size=33, embedding_size=7, scale=0.3)
     looked_up = Network(model, storage=storage)
     monkeypatch.setattr(module, "TABLE_LIMIT", 0)
     network = Network(model, storage=storage)
     random = np.random.default_rng(0)
-    # more rows than the kernel has in a stretch of steps (128), with one and with several a step
+    # more than the 128 rows that the kernel computes at once, with one and with several rows in a step
     for T, B in ((150, 1), (13, 13), (5, 40)):
         tokens = random.integers(0, 11, (T, B))
         state = random.standard_normal((B, network.state_size)).astype(np.float32)
@@ -188,7 +188,7 @@ def test_step_has_the_bits_of_feed_and_log_probabilities(
             assert (stepped.state, stepped.unknown) == (fed.state, fed.unknown)
 
 
-# Sizes of which each product is worth more than one thread, that of one row too.
+# Sizes at which the kernel splits every product between threads, even that of a single row.
 LARGE = {"hidden_size": 256, "embedding_size": 64, "num_layers": 2, "scale": 0.06}
 
 
@@ -225,7 +225,7 @@ def test_the_number_of_threads_changes_no_bit(
 
 
 def work(network: Network, number: int) -> list[Any]:
-    """What one user does with a stream of his own."""
+    """Return the results of all methods of a stream that one thread calls."""
     stream = Stream(network)
     random = np.random.default_rng(number)
     found: list[Any] = []
@@ -245,7 +245,7 @@ def work(network: Network, number: int) -> list[Any]:
 def test_concurrent_python_threads_change_no_bit(
     make: Callable[..., Model], widest: Any, storage: str
 ) -> None:
-    """One network serves them all; the kernel's threads are busy for one of them at a time."""
+    """Six Python threads share one network; the kernel's threads work for one of them at a time."""
     network = large(make, "lstm", storage, 2)
     alone = [work(network, number) for number in range(6)]
     with ThreadPoolExecutor(6) as threads:
@@ -260,7 +260,7 @@ ALONE = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["", TORCHS], ids=["own", "torch"])
 def test_python_threads_with_kernel_threads_change_no_bit(first: str) -> None:
-    """The tests above, on threads of the kernel's own and on torch's."""
+    """Repeat the tests above with threads of the kernel's own, and with those of torch."""
     chosen = "(the_number_of_threads and lstm or concurrent_python) and float32"
     command = [sys.executable, "-c", f"{first}\n{ALONE}", "-q", "-k", chosen, __file__]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)

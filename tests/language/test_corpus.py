@@ -121,7 +121,7 @@ def test_lines_are_documents():
     assert training.ids.tolist() == [3, 2, 1, 2, 1, 2, 3, 2, 1]
     assert training.starts.tolist() == [0, 3, 5]
     assert training.tokens_predicted == 9
-    # lines of white space alone have no words
+    # a line of nothing but white space has no words, so it is no document
     words = load_language_dataset("a b\n  \n\t\n b", documents="line", level="word").training
     assert words.codec.decode(words.ids) == "a b\nb\n"
 
@@ -169,7 +169,7 @@ def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
         np.testing.assert_array_equal(one.starts, other.starts)
         for array in (one.ids, one.starts, other.ids, other.starts):
             assert not array.flags.writeable
-    # nothing is left to clean up
+    # no temporary file is left in the workspace
     assert list(workspace.iterdir()) == []
 
 

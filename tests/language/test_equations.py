@@ -1,4 +1,4 @@
-"""The printed equations: each cell's chain, the lengths of its vectors, and terms that sum to the logit."""
+"""The printed equations: each cell's formulas, the lengths of its vectors, and the terms of the logit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from elman.language.equations import equations, summands
 
 Make = Callable[..., Model]
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
-# Each of the lines is rounded to a millionth, and so is the logit.
+# The terms and the logit are printed with six decimals: the largest error of each.
 SIXTH = 0.5e-6
 
 
 def terms(written: str) -> tuple[float, list[float]]:
-    """The logit and the numbers that it is said to be the sum of."""
+    """Return the printed logit, and the printed terms that should sum to it."""
     head, tail = re.split(r", the sum of\n", written)
     rows = [row for row in tail.splitlines() if row.startswith("  ")]
     return float(head.rsplit(" = ", 1)[1]), [float(row.split()[-1]) for row in rows]

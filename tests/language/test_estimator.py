@@ -1,4 +1,4 @@
-"""The estimator follows scikit-learn's conventions and predicts as the loaded file does."""
+"""The estimator follows scikit-learn's conventions, and its predictions equal those of the loaded file."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_valid_and_test_can_be_given() -> None:
     assert card["held_out"]["tokens"] == 6
     assert card["data"]["characters"] == len(TEXT)
     assert card["split"] == "a text of its own"
-    # one line cannot be divided: it chooses, and nothing is left to measure on
+    # a single line cannot be divided: it is the validation set, and there is no test set
     card = LanguageModel(documents="line", **few).fit(TEXT, valid=others[0]).card_
     assert card["validation"]["tokens"] == 7
     assert card["held_out"] is card["ngram"] is None

@@ -36,10 +36,10 @@ from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 
 TEXT = "I like my pizza ( tea ! I zebra"
-# Sums of up to 300 products whose roundings are 2**-24 each, over numbers that the gates keep below 1.
+# Rounding error of a sum of up to 300 products of numbers below 1, each rounded by 2**-24.
 FLOAT32 = 300 * 2.0**-24
 FLOAT64 = 300 * 2.0**-53
-# captum rounds the weights of its points to float32.
+# captum rounds the weights of its quadrature points to float32.
 CAPTUM = 2.0**-24
 CELLS = [
     ("rnn", "linear"),
@@ -69,7 +69,7 @@ def size(told: Explanation) -> float:
 
 
 def logit(predictor: Any, numbers: Any, target: str) -> float:
-    """The logit of a token after token numbers, by a plain stream."""
+    """Return the logit of the token `target` after a stream has read the token numbers."""
     stream = Stream(predictor.network).feed(numbers)
     values = predictor.network.logits(predictor.network.output(stream._state))
     return float(values[predictor.model.codec.tokens.index(target)])
@@ -107,7 +107,7 @@ def test_integrated_gradients_sum_to_the_logit(
 
 
 class Torch(torch.nn.Module):
-    """The same network in torch: from embeddings and start states ``[B, ...]`` to one logit."""
+    """A model's network in torch, which maps embeddings and start states ``[B, ...]`` to one logit."""
 
     def __init__(self, model: Model, target: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def test_integrated_gradients_equal_those_of_captum(
 
 
 def log_probability(predictor: Any, numbers: Any, target: str) -> float:
-    """The log probability of a token after token numbers, by a plain stream."""
+    """Return the log probability of the token `target` after a stream has read the token numbers."""
     share = Stream(predictor.network).feed(numbers).probabilities
     return float(np.log(share[predictor.model.codec.tokens.index(target)]))
 
@@ -208,7 +208,10 @@ def test_replace_equals_reading_the_changed_text(make: Make, documents: str) -> 
 
 
 def replaced_by_brute_force(predictor: Any, numbers: np.ndarray, target: int) -> list[float]:
-    """log p(target) − log Σ p(w | rest) p(target | w, rest), every text read anew."""
+    """Return log p(target) − log Σ p(w | rest) p(target | w, rest) for each token.
+
+    The sum is over the words w that could replace the token; every changed text is read from its start.
+    """
     codec = predictor.model.codec
     found = []
     for i in range(len(numbers)):
@@ -252,7 +255,7 @@ def test_a_quick_answer_has_no_self_test_and_fewer_steps(make: Make) -> None:
     assert (quick.test, quick.passed) == (None, None)
     assert full.test is not None
     assert 2 * quick.steps < full.steps
-    # the model alone is the seed of what is drawn
+    # the random numbers depend on nothing but the model
     again = explain_language(predictor, text)
     np.testing.assert_array_equal(full.contributions, again.contributions)
     assert full.test == again.test
@@ -269,7 +272,7 @@ def test_a_character_is_replaced_with_the_rest_of_its_word(
     assert told.groups == (0, 0, 1, 2, 2, 2, 3, 4, 4)
     names, sums = told.by_word
     assert names == ("ab", " ", "cad", " ", "ef")
-    # another word in place of "cad": its first letter, and letters until the model ends it
+    # replace "cad" by a word that the model writes: letters until one is drawn that ends the word
     codec, draw = predictor.model.codec, np.random.default_rng(0)
     shares, weights = [], []
     for _ in range(1500):
@@ -354,7 +357,7 @@ def test_only_the_last_tokens_of_a_long_text_are_explained(make: Make) -> None:
 
 
 def test_a_failed_explanation_is_shown_as_failed(make: Make) -> None:
-    # over a long text the gates as they were are a bad model of a network at random
+    # over a long text, a random network with its gates held constant is a bad model of the network
     predictor = tasks.open_model(make("lstm"))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh    "), 60))
     told = explain_language(predictor, text, method=DECOMPOSITION)
@@ -439,8 +442,8 @@ def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[st
         assert all(len(e.contributions) == len(context.split()) for e in explanations)
 
 
-# Three quarters of the words decide nothing, and the order of a network's effects near zero is random.
-# So all effects are compared after rounding to a tenth of a nat, and those of the deciding words unrounded.
+# Three quarters of the words have no effect on the answer, and the network ranks effects near zero at random.
+# So the test rounds all effects to a tenth of a nat, but compares the effects of deciding words unrounded.
 TENTH, BAR = 1, 0.9
 
 

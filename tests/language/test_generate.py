@@ -74,7 +74,7 @@ def test_generated_document_ends_are_line_ends(
     stream = Stream(model).feed("ab")
     text = assert_whole_is_its_pieces(stream, 200, seed=1)
     assert 10 < text.count("\n") < 150
-    # a generation that ends with a document leaves the stream as new
+    # after a generation that ends with the end of a document, the stream is in its initial state
     sure = Stream(with_bias(model, **{"<end>": 1e4})).feed("ab")
     assert sure.generate(3) == "\n\n\n"
     assert sure.state == Stream(sure.network).state
@@ -90,7 +90,7 @@ def test_generate_without_a_seed_varies(make: Callable[..., Model], way: str) ->
 def test_a_network_that_overflows_generates_its_pieces(
     make: Callable[..., Model], way: str, cell: str, scale: float
 ) -> None:
-    """Where the kernel gives up in the middle, nothing of what it did is left."""
+    """If numbers overflow, the kernel stops in the middle, and numpy generates the whole text again."""
     activation = "linear" if cell == "rnn" else "tanh"
     stream = Stream(make(cell, activation=activation, scale=scale))
     for options in SAMPLINGS[::3]:
@@ -98,32 +98,32 @@ def test_a_network_that_overflows_generates_its_pieces(
 
 
 def shares(sampling: Sampling, logits: np.ndarray) -> np.ndarray:
-    """By the plain weights, in float64."""
+    """Return the probability of each token, in float64."""
     weights = sampling.weights(logits.astype(np.float64))
     return np.asarray(weights / weights.sum())
 
 
-# Weights are exponentials of float32 products, each a few roundings (2^-24) from the exact one, and their
-# sums are in float64: no share is farther away than a weight's own error and the total's.
+# Largest error of a probability. Weights are exponentials of float32 products, each a few roundings (2^-24)
+# from the exact weight, and their sum is in float64.
 SHARE = 16 * 2.0**-24
 
 
 @pytest.mark.parametrize("V", [2, 3, 15, 16, 17, 33, 65, 500])
 @pytest.mark.parametrize("options", SAMPLINGS, ids=str)
 def test_draws_have_the_exact_probabilities(kernel: Any, V: int, options: dict[str, Any]) -> None:
-    """Evenly spread numbers fall into each token's share as often as it is long, up to one."""
+    """Of evenly spread random numbers, each token gets its probability's share, give or take one number."""
     sampling = Sampling(**options)
     logits = np.random.default_rng(V).standard_normal(V).astype(np.float32)
-    logits[UNKNOWN_ID] = 30  # by far the most probable, and never drawn
+    logits[UNKNOWN_ID] = 30  # <unk> is the most probable token by far, but must never be drawn
     uniforms = (np.arange(4000) + 0.5) / 4000
     drawn = [sampling.draw(logits, uniform) for uniform in uniforms.tolist()]
-    assert drawn == sorted(drawn)  # as the shares lie side by side
+    assert drawn == sorted(drawn)  # because the tokens have their intervals in ascending order
     found = np.bincount(drawn, minlength=V) / len(drawn)
     assert found[UNKNOWN_ID] == 0
     expected = shares(sampling, logits)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1 / len(drawn) + SHARE)
     assert not found[expected == 0].any()
-    # the ends of the range draw what can be drawn
+    # the lowest and the highest random number draw tokens with a probability above 0
     reachable = np.flatnonzero(expected)
     assert sampling.draw(logits, 0.0) == reachable[0]
     assert sampling.draw(logits, np.nextafter(1.0, 0.0)) == reachable[-1]
@@ -136,7 +136,7 @@ def test_the_kernel_draws_ties_as_numpy_does(kernel: Any, V: int, options: dict[
     sampling = Sampling(**options)
     weights = sampling.weights(logits)
     reach = weights.cumsum(dtype=np.float64)
-    # not next to where one share ends: there a rounding decides
+    # leave out numbers close to the border of two tokens' intervals, where a rounding error decides
     uniforms = [
         u for u in np.linspace(0.001, 0.999, 97) if abs(u - reach / reach[-1]).min() > SHARE
     ]
@@ -156,7 +156,7 @@ def test_unknown_is_not_drawn_even_if_it_is_certain(make: Callable[..., Model], 
 
 @pytest.mark.parametrize("given", ["float64", "strided", "short", "list", "read-only"])
 def test_step_writes_to_out_or_refuses_it(make: Callable[..., Model], way: str, given: str) -> None:
-    """Never left as it was, silently."""
+    """An unsuitable array is an error; `step` never leaves it silently without the result."""
     stream = Stream(make("lstm"))
     expected = stream.fork().step(3)
     out: Any = {
@@ -176,7 +176,7 @@ def test_step_writes_to_out_or_refuses_it(make: Callable[..., Model], way: str, 
 
 
 def test_a_fork_steps_independently(make: Callable[..., Model], way: str) -> None:
-    """The two rows that a stream steps between are its own."""
+    """A stream writes its states into two rows in turn, which it must not share with its forks."""
     stream = Stream(make("gru", scale=0.5))
     stream.step(3)
     forks = [stream.fork() for _ in range(3)]
@@ -204,7 +204,7 @@ def test_a_step_allocates_nothing(
     tokens = np.random.default_rng(0).integers(1, 300, 10_000).tolist()
 
     def growth() -> tuple[int, int]:
-        """What stays after 10,000 steps, and the most that was there meanwhile, in bytes."""
+        """Return how many bytes stay allocated after 10,000 steps, and the most during these steps."""
         tracemalloc.start()
         try:
             for token in tokens[:100]:
@@ -218,11 +218,11 @@ def test_a_step_allocates_nothing(
             tracemalloc.stop()
         return after - before, peak - before
 
-    # another thread of the test's process may allocate meanwhile: the least of three counts
+    # another thread of the test's process may allocate too, so take the smallest of three counts
     stays, most = (min(part) for part in zip(*(growth() for _ in range(3)), strict=True))
-    # not a byte a step stays
+    # less than one byte per step stays allocated
     assert stays < len(tokens)
-    # objects of Python come and go; no array, neither a state nor a row of classes
+    # a step may allocate small Python objects, but no array as large as a state or a row of logits
     assert most < 4 * min(network.state_size, 300)
 
 
@@ -237,7 +237,7 @@ from elman.language.network import Network
 from elman.language.stream import Stream
 
 def most():
-    if Path("/proc/self/status").exists():  # what getrusage says there counts the parent of the process too
+    if Path("/proc/self/status").exists():  # on Linux, getrusage counts the parent process too
         return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
@@ -261,6 +261,6 @@ def test_steps_leak_no_memory_in_the_kernel(widest: Any) -> None:
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     grown = [int(line) for line in run.stdout.split()]
-    # kilobytes: 64 bytes, the least that a block has, for each of 10,000 steps would be 640
+    # in kilobytes; a leak of the smallest block (64 bytes) in each of 10,000 steps would be 640
     assert len(grown) == 6
     assert max(grown) < 500, grown

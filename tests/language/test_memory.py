@@ -26,7 +26,7 @@ from elman.text.words import UNKNOWN_ID
 
 TEXT = "I like my pizza ( tea ! I my zebra"
 LINES = "I like my pizza ! tea\nmy tea\n\n( I like my tea ! ( zebra"
-# Sums of up to 300 products whose roundings are 2**-24 each, over numbers that the gates keep below 1.
+# Rounding error of a sum of up to 300 products of numbers below 1, each rounded by 2**-24.
 FLOAT32 = 300 * 2.0**-24
 CELLS = [
     ("rnn", "linear"),
@@ -40,7 +40,7 @@ Make = Callable[..., Model]
 
 
 def echoing(make: Make, weight: float, *, silent: bool = False) -> LanguagePredictor:
-    """A linear rnn whose state is multiplied by `weight` at each step; a silent one reads only zeros."""
+    """Make a linear rnn that multiplies its state by `weight` at each step; a silent one reads only zeros."""
     model = make("rnn", activation="linear", num_layers=1, bias=False, scale=0.3)
     arrays = {**model.arrays, "layers.0.weight_hh": np.eye(6, dtype=np.float32) * weight}
     if silent:
@@ -53,7 +53,7 @@ def test_gradient_halves_where_the_state_halves(make: Make) -> None:
     predictor = echoing(make, 0.5)
     found = measure_memory(predictor, "abcdefgh ba" * 6, far=12)
     assert found.lags == (1, 2, 3, 4, 6, 8, 12)
-    # a half changes no digit of a number
+    # multiplying a float by 0.5 is exact
     np.testing.assert_array_equal(
         found.gradient, found.gradient[0] * 0.5 ** (np.array(found.lags) - 1)
     )
@@ -66,12 +66,12 @@ def test_gradient_halves_where_the_state_halves(make: Make) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("far", [32, 256])  # the second leaves the range of float32
+@pytest.mark.parametrize("far", [32, 256])  # 1.5**256 is too large for float32
 def test_gradient_explodes_where_the_state_grows(make: Make, far: int) -> None:
     found = measure_memory(echoing(make, 1.5, silent=True), "abcdefgh" * 80, far=far)
     assert found.lags[-1] == far
     wanted = found.gradient[0] * 1.5 ** (np.array(found.lags, np.float64) - 1)
-    # one rounding at each step back
+    # each step back rounds once
     np.testing.assert_allclose(found.gradient, wanted, rtol=far * 2.0**-23)
     assert found.rate == pytest.approx(1.5)
     assert found.verdict.endswith(
@@ -148,7 +148,7 @@ def test_change_equals_that_of_plain_streams(
 
 
 def log_probability(model: Model, x: np.ndarray) -> np.ndarray:
-    """The log probabilities after embeddings ``x [T, E]``, layer by layer, from zeros."""
+    """Return the log probabilities after embeddings ``x [T, E]``, layer by layer, from the zero state."""
     config, arrays = model.config, model.arrays
     cell, y = find(config.cell, config.activation), x[:, None]
     for k in range(config.num_layers):
@@ -243,7 +243,9 @@ def test_input_before_the_longest_lag_is_read_into_the_state(
 ) -> None:
     predictor = LanguagePredictor(make("lstm", scale=0.5))
     found = measure_memory(predictor, "abcdefgh" * 8, far=4)
-    monkeypatch.setattr(memory, "_MAX_GATE_NUMBERS", 1)  # one at a time
+    monkeypatch.setattr(
+        memory, "_MAX_GATE_NUMBERS", 1
+    )  # so that one position is computed at a time
     alone = measure_memory(predictor, "abcdefgh" * 8, far=4)
     np.testing.assert_allclose(alone.gradient, found.gradient, rtol=0, atol=FLOAT32)
     numbers = predictor.model.codec.encode("abcdefgh" * 8)
@@ -270,7 +272,13 @@ def test_measured_places_are_spread_over_the_longest_contexts(
     steps = np.diff(spread)
     assert (steps.min(), steps.max()) == (15, 16)
     assert [*map(len, memory._contexts(text, None, 16))] == [17, *[32] * 63]
-    assert ends(text[:9], 16) == [5, 6, 7, 8, 9]  # the half that knows more
+    assert ends(text[:9], 16) == [
+        5,
+        6,
+        7,
+        8,
+        9,
+    ]  # the half of the positions with the longest contexts
     for size in range(1, 300):
         spread = ends(text[:size], 256)
         assert len({*spread}) == len(spread) == min((size + 1) // 2, report.MAX_WINDOWS)
@@ -291,7 +299,7 @@ def test_lags_are_shorter_than_the_lines(make: Make) -> None:
     found = measure_memory(predictor, "I like my tea\n" * 200)
     assert found.lags == (1, 2, 3)
     assert found.positions == report.MAX_WINDOWS
-    # each line is read alike, so more of them change nothing while every place of them is looked at
+    # all lines are the same, so more of them change nothing as long as every position is measured
     many, few = (measure_memory(predictor, "I like my tea\n" * lines) for lines in (16, 2))
     assert (many.positions, few.positions) == (32, 4)
     np.testing.assert_allclose(many.change, few.change, rtol=0, atol=FLOAT32)

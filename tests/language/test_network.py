@@ -1,4 +1,4 @@
-"""The network in the kernel agrees with the plain one in float64, with every instruction set."""
+"""The network in the kernel agrees with the numpy network in float64, with every instruction set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CELLS = [
     ("lstm", "tanh"),
     ("mingru", "tanh"),
 ]
-UNIT = 2.0**-24  # a float32 rounding of a number up to 1 is at most this
+UNIT = 2.0**-24  # the largest error of rounding a number up to 1 to float32
 
 
 def codec_of(size: int) -> TextCodec:
@@ -40,7 +40,7 @@ def codec_of(size: int) -> TextCodec:
 
 @dataclass(frozen=True)
 class Case:
-    """One network and the tokens it is given."""
+    """Sizes and options of a network, and the shape ``[T, B]`` of the tokens it reads."""
 
     cell: str
     activation: str
@@ -63,18 +63,19 @@ class Case:
 
     @property
     def tolerance(self) -> float:
-        """How far float32 may lie from float64, relative to the largest number.
+        """Largest difference between float32 and float64, relative to the largest number.
 
-        A logit has the roundings of the inputs' and the states' products and of some 8 of the gates
-        behind it, in each step and layer, of its own product and of the sum of V exponentials; none is
-        magnified, as the recurrent weights shrink what they are given. Each has a sign of its own: six
+        In each step and layer, the products of the input and the state round E + H times and the gates about
+        8 times; then the output layer's product rounds H times and the sum of exponentials V times. No error
+        grows, because the recurrent weights are small. The errors have random signs, so the tolerance is six
         standard deviations of their sum.
         """
         steps = self.T * self.num_layers * (max(self.E, self.H) + self.H + 8)
         return 6 * UNIT * math.sqrt(steps + self.H + self.V)
 
 
-# Around the widths of vectors and of panels (4 to 32 units), with one and several tiles of rows.
+# E, H, V, T, B: sizes close to the widths of the kernel's vectors and panels (4 to 32 units), with one and
+# several tiles of rows.
 SIZES = [
     (1, 1, 2, 1, 1),
     (5, 7, 11, 2, 2),
@@ -105,7 +106,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def model_of(make: Callable[..., Model]) -> Callable[[Case], Model]:
-    """Makes a model whose states neither grow nor vanish, of tokens that are numbers around 1."""
+    """Function that makes a model with embeddings of size 1, whose states neither grow nor vanish."""
 
     @functools.cache
     def build(case: Case) -> Model:
@@ -138,7 +139,7 @@ Results = dict[str, np.ndarray]
 
 
 def plain(case: Case, model: Model) -> Results:
-    """By the numpy network in float64."""
+    """Return the results of the numpy network in float64."""
     oracle = Network(model, np.float64)
     tokens, state = example(case, oracle.state_size)
     y, after = oracle.forward(tokens, state.astype(np.float64))
@@ -193,13 +194,13 @@ def test_the_kernel_equals_the_plain_network(
 
 
 def bfloat16(array: np.ndarray) -> np.ndarray:
-    """Rounded to the nearest bfloat16, ties to even, as float32."""
+    """Round float32 numbers to the nearest bfloat16, ties to even; the result is float32."""
     bits = array.view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
 def rounded(model: Model) -> Model:
-    """What bf16 storage keeps: products' weights are bfloat16, embedded tokens and biases are not."""
+    """Round a model's weight matrices as bf16 storage does; it leaves embeddings and biases in float32."""
     arrays = {
         name: bfloat16(array) if "weight_" in name or name == "head.weight" else array
         for name, array in model.arrays.items()
@@ -225,7 +226,7 @@ def test_bf16_storage_rounds_the_weights(model_of: Callable[[Case], Model], kern
         in_kernel(case, Network(model_of(case), storage=storage))["logits"]
         for storage in ("float32", "bf16")
     )
-    # a bfloat16 has 8 bits: far more than float32's roundings, far less than the number
+    # rounding to the 8 bits of bfloat16 changes the logits by far more than float32's errors, but not by much
     assert 100 * case.tolerance < np.abs(full - half).max() < 0.1
 
 
@@ -284,19 +285,19 @@ def test_networks_that_overflow_go_on_with_limited_numbers(
             assert np.isfinite(y).all()
             assert not np.isnan(state).any()
             if "_numpy_layers" not in network.__dict__:
-                continue  # all finite in the kernel
+                continue  # nothing overflowed, so the kernel's results stand
             with np.errstate(over="ignore", invalid="ignore"):
                 limited = network._forward_in_numpy(tokens, before, limited=True)
             for part, expected in zip((y, state), limited, strict=True):
                 np.testing.assert_array_equal(part, expected)
             assert np.abs(y).max() <= LIMIT * model.config.num_layers
-    # others stay within ±1 as long as no infinity of one sign meets one of the other
+    # the states of other cells stay within ±1 unless two infinities of opposite sign are added
     if (activation in ("linear", "relu") or cell == "mingru") and scale > 1e4:
         assert "_numpy_layers" in network.__dict__
 
 
 def test_overflowing_logits_are_bounded(make: Callable[..., Model], kernel: Any) -> None:
-    """The hidden numbers are finite, and the output layer's weights, but not their products."""
+    """The hidden states and the output layer's weights are finite, but their products are not."""
     model = make("lstm", hidden_size=33, scale=0.5)
     signs = np.where(np.arange(len(model.codec)) % 2, 1, -1)[:, None] * np.float32(3e38)
     for name, array in {

@@ -13,7 +13,7 @@ from elman.language.ngram import ngram_loss, ngram_probabilities
 
 END = 1
 V = 6
-# A probability is a chain of at most 5 orders of four roundings each, of sums of counts that are exact.
+# Rounding error of a probability: at most 5 orders with four roundings each; the sums of counts are exact.
 ROUNDING = 1e-13
 
 documents = st.lists(st.lists(st.integers(2, V - 1), min_size=1, max_size=12), min_size=1)
@@ -26,7 +26,7 @@ def joined(texts: list[list[int]], line: bool) -> Tokens:
 
 
 class Naive:
-    """Interpolated Kneser-Ney by its definition, a dictionary at a time."""
+    """Interpolated Kneser-Ney, written with dictionaries as in its definition."""
 
     def __init__(self, texts: list[list[int]], line: bool, max_order: int) -> None:
         self.texts = [self.framed(text, line) for text in texts]
@@ -99,8 +99,8 @@ def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
 
 
 def test_a_hand_counted_bigram():
-    # "2 3 2 3 2" after its first token: 3 2 3 2. Bigrams 23, 32, each twice: no count is one, so
-    # the discount is a half. Unigram by left neighbours: 3 and 2 one each.
+    # "2 3 2 3 2" has the bigrams 23 and 32, each twice. No count is one, so the discount is a half. The
+    # unigram counts different left neighbours: 2 and 3 have one each.
     (_, bigram) = ngram_probabilities(
         Tokens(np.array([2, 3, 2, 3, 2]), [0]), Tokens(np.array([2, 3]), [0]), 4, 2
     )
@@ -130,7 +130,7 @@ def test_the_loss_is_the_one_of_the_best_order():
     assert best.order == 2
     assert best.loss == min(best.losses) == best.losses[1]
     assert len(best.losses) == 4
-    # Standard deviation of a mean of 5,000 independent surprises is 0.0093.
+    # 0.0093 is the standard deviation of the mean of 5,000 independent log probabilities.
     assert best.loss == pytest.approx(entropy, abs=4 * 0.0093)
 
 
@@ -141,7 +141,7 @@ def test_a_long_text_is_counted_at_its_end_and_predicted_at_its_beginning():
     assert (best.tokens_counted, best.predicted) == (400, 99)
     same = ngram_loss(Tokens(new, [0, 100]), Tokens(new[:100], [0]), V, 2)
     assert best.losses == same.losses
-    # The vocabulary's other tokens keep a little, as in any proper distribution.
+    # The loss is not 0, because the other tokens of the vocabulary have a small probability too.
     assert best.loss < 0.02
 
 

@@ -12,7 +12,7 @@ from elman.text.vocabulary import TextCodec
 
 pytestmark = pytest.mark.usefixtures("way")
 
-# float32: a product of many rows may be summed in another order than that of one row.
+# Largest difference in float32: a product of many rows may add its terms in another order.
 FLOAT32 = 2e-5
 
 CELLS = ["rnn", "gru", "lstm", "mingru"]
@@ -68,7 +68,7 @@ def test_a_pool_generates_as_its_streams_do(make, level, documents):
 
 
 def test_a_pool_generates_no_space_at_the_start(make):
-    """The commonest word is read first where no line end can be, but it is not in the text."""
+    """A model without line ends reads the most frequent word first, but the text does not contain it."""
     codec = TextCodec("word", ("<unk>", "tea", "milk"))
     model = make("gru", codec=codec)
     texts = StreamPool(model, 2).generate(3, seed=0)
@@ -204,7 +204,7 @@ def test_bad_stream_numbers_are_refused(make):
 
 
 def test_after_an_error_no_stream_has_read(make, monkeypatch):
-    """The third of the products that the lengths need fails, after two have gone well."""
+    """Reading these texts needs three calls of `forward`; the third fails after two have succeeded."""
     monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 1)
     pool = StreamPool(make("gru", documents="line"), 3).feed(["ab", "c", ""])
     before = [pool.stream(i).state for i in range(3)]

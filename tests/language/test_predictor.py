@@ -16,14 +16,14 @@ from elman.text.vocabulary import TextCodec
 
 pytestmark = pytest.mark.usefixtures("way")
 
-# float32 log probabilities: products of many rows are summed in another order than one row's.
+# Largest difference of float32 log probabilities: a product of many rows may add its terms in another order.
 FLOAT32 = 2e-5
 
 TEXT = "abba cafe\nhead bag\n\nface é decade\n"
 
 
 def exact_loss(model, documents):
-    """The mean loss of a plain stream over documents, each from state zero."""
+    """Return the mean loss of a stream that reads each document from state zero, and the number of tokens."""
     values = []
     for text in documents:
         ids = model.codec.encode(text)
@@ -67,7 +67,7 @@ def test_evaluate_reads_each_line_from_state_zero(make):
 
 @pytest.mark.slow
 def test_evaluate_in_lanes_is_close_to_one_stream(make):
-    # a small recurrent weight forgets within the 1,000 steps of the warm-up
+    # a network with small recurrent weights forgets its start within the 1,000 steps of the warm-up
     model = make("gru", scale=0.5)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 9000))
     exact = tasks.open_model(model).evaluate(text, lanes=1)

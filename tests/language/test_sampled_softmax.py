@@ -11,7 +11,7 @@ import torch
 from elman.language.network_torch import sampled_cross_entropy
 
 V, H, N = 40, 6, 24
-SUMS = 1e-12  # two float64 orders of summing 40 terms
+SUMS = 1e-12  # largest difference in float64 between two orders of adding 40 terms
 
 
 def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -43,7 +43,7 @@ def test_the_whole_vocabulary_gives_the_exact_loss(common: int) -> None:
 
 @pytest.mark.parametrize("target", [0, 3, 4, 6])
 def test_the_denominator_is_right_on_average(target: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over every draw of 2 of 3 tokens the mean of the denominator is the softmax's own."""
+    """The mean of the denominator over every draw of 2 of the 3 rare tokens is the softmax's denominator."""
     torch.manual_seed(1)
     hidden, weight, bias = (
         torch.randn(1, H).double(),
@@ -59,7 +59,7 @@ def test_the_denominator_is_right_on_average(target: int, monkeypatch: pytest.Mo
         loss = sampled_cross_entropy(hidden, weight, bias, torch.tensor([target]), common, drawn)
         denominators.append(math.exp(loss.item() + logits[target].item()))
     if target >= common:
-        # the draw that holds the target has one other token, the draw without it two
+        # average over the draws with the target: they have one other token, the draws without it have two
         with_target = [
             d
             for d, draw in zip(denominators, itertools.permutations(range(3), 2), strict=True)
@@ -76,7 +76,7 @@ def test_the_loss_is_near_the_exact_one() -> None:
     losses = [
         sampled_cross_entropy(hidden, weight, bias, targets, 10, 15).item() for _ in range(400)
     ]
-    # the logarithm of an unbiased estimate is low by half its relative variance
+    # the loss is a little too small: the log of an unbiased estimate is too low by half its relative variance
     assert sum(losses) / len(losses) == pytest.approx(
         exact(hidden, weight, bias, targets).item(), rel=0.05
     )

@@ -14,12 +14,12 @@ from elman.text.words import UNKNOWN_ID
 
 pytestmark = pytest.mark.usefixtures("way")
 
-# Shares of float32 weights, summed over a few tokens.
+# Rounding error of probabilities from float32 weights.
 FLOAT32 = 1e-6
 
 
 def plain(logits, temperature, top_k, top_p):
-    """Shares of the draw in float64 by loops: temperature, top-k, top-p, in that order."""
+    """Return the probabilities in float64, with loops: first temperature, then top-k, then top-p."""
     known = [i for i in range(len(logits)) if i != UNKNOWN_ID]
     order = sorted(known, key=lambda i: (-logits[i], i))
     if temperature == 0:
@@ -48,7 +48,7 @@ def plain(logits, temperature, top_k, top_p):
 def test_weights_equal_a_plain_computation(temperature, top_k, top_p):
     for seed in range(20):
         logits = (2 * np.random.default_rng(seed).standard_normal(12)).astype(np.float32)
-        logits[UNKNOWN_ID] = 50  # the most probable by far, and yet never drawn
+        logits[UNKNOWN_ID] = 50  # <unk> is the most probable token by far, but must never be drawn
         weights = Sampling(temperature, top_k, top_p).weights(logits)
         assert weights.dtype == np.float32
         expected = plain(logits, temperature, top_k, top_p)

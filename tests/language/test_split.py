@@ -1,4 +1,4 @@
-"""The split of a text: the held-out part, uncut lines that are in one set only, and the warnings."""
+"""The split of a text: the held-out sets, lines that are neither cut nor in two sets, and the warnings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_lines_are_drawn_whatever_their_order() -> None:
     assert sorted(chain(*sets.values())) == sorted(given)
     sizes = {name: sum(map(len, lines)) / sum(map(len, given)) for name, lines in sets.items()}
     assert sizes == pytest.approx({"training": 0.9, "validation": 0.05, "test": 0.05}, abs=0.003)
-    # the list is sorted by length, and neither set is its end
+    # the names are sorted by length; the sets are not taken from the end, so their mean lengths agree
     assert dataset.warnings == ()
     mean = {name: np.mean([len(line) for line in lines]) for name, lines in sets.items()}
     assert mean["test"] == pytest.approx(mean["training"], rel=0.1)
@@ -68,7 +68,7 @@ def test_identical_lines_are_in_the_same_set() -> None:
 
 
 def test_very_frequent_lines_are_drawn_independently() -> None:
-    # of a text of few sentences, one that is held out whole would be missing from what is to be learned
+    # if all copies of one of three sentences were held out, the network could not learn that sentence
     dataset = by_lines("\n".join(random.Random(0).choices(["ab", "cd", "ef"], k=900)))
     counts = {name: Counter(lines_of(dataset, name)) for name in SETS}
     assert all(len(count) == 3 for count in counts.values())
@@ -106,7 +106,7 @@ def test_the_end_is_held_out_of_logs_and_on_request() -> None:
         assert sum(ends) == 300
         assert lines_of(dataset, "training") == given[: ends[0]]
         assert "the last 10 % of the text" in dataset.split
-        # the list is sorted by length, so that its end is unlike the rest
+        # the names are sorted by length, so the validation set at the end has fewer lines than 5 %
         assert ends[1] < 0.05 * 300
     assert "characters" not in dataset.warnings
     drawn = by_lines("\n".join(given), level="word", split="log", held_out_from="random")

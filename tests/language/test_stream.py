@@ -19,8 +19,7 @@ from elman.language.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("way")
 
-# float32 log probabilities of a small network: one product may be summed in another order when it
-# serves many steps at once.
+# Largest difference of float32 log probabilities: a product of many steps may add its terms in another order.
 FLOAT32 = 2e-5
 
 CELLS = ["rnn", "gru", "lstm", "mingru"]
@@ -57,7 +56,7 @@ def test_reading_step_by_step_equals_reading_at_once(make, monkeypatch, cell, le
 
 
 def test_predictions_are_those_of_the_network(make):
-    """Against the last row of one forward pass over the whole text."""
+    """Compare with the last row of a forward pass over the whole text."""
     model = make("lstm")
     network = Network(model)
     ids = model.codec.encode("abc cab")
@@ -83,7 +82,7 @@ def test_every_line_starts_from_state_zero(make):
     np.testing.assert_allclose(
         one.probabilities, np.exp(hand.log_probabilities(hidden[-1, 0])), atol=FLOAT32
     )
-    # an end that is fed as the last token leaves the stream where a reset leaves it
+    # a stream that has just read the end of a document is in its initial state
     ended = Stream(model).feed("abc\n")
     np.testing.assert_array_equal(ended.probabilities, Stream(model).probabilities)
 
@@ -100,7 +99,7 @@ def test_first_prediction_follows_the_start_token(make, documents):
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_predictions_do_not_move_the_stream(make, cell, documents, text):
-    """A stream that has read nothing too: asked first or not, it reads on the same."""
+    """The next tokens give the same state whether or not a prediction was made, also in a new stream."""
     model = make(cell, documents=documents)
     asked, quiet = Stream(model).feed(text), Stream(model).feed(text)
     for ask in (
@@ -138,7 +137,7 @@ def test_an_idle_stream_holds_only_its_state(make, cell):
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # One block of outputs is STEPS_PER_CALL·H numbers; a stream of 2 layers holds at most 5·H, and objects.
+    # A block of outputs has STEPS_PER_CALL·H numbers; a stream of 2 layers should hold 5·H and some objects.
     assert size / len(held) < module.STEPS_PER_CALL * 6 * 4 / 2
 
 
@@ -230,7 +229,7 @@ def test_generated_pieces_make_the_text_and_are_read(make, level, documents):
     assert text == copy.fork().generate(30, seed=5)
     copy.feed(text)
     np.testing.assert_allclose(stream.probabilities, copy.probabilities, atol=FLOAT32)
-    # stopping early leaves the stream behind the piece that was given last
+    # if the caller stops early, the stream has read up to the last piece that the caller got
     half = Stream(model)
     first = "".join(itertools.islice(half.generate_pieces(30, seed=5), 9))
     again = Stream(model)

@@ -17,7 +17,7 @@ from elman.language.stream import Stream
 from elman.language.surprise import MEASURES, score_lines
 from elman.text.vocabulary import TextCodec
 
-# float32 log probabilities in nats: products of many rows are summed in another order than one row's
+# Largest difference of float32 log probabilities, in nats: products of many rows add terms in another order.
 FLOAT32 = 2e-5
 BITS = FLOAT32 / math.log(2)
 
@@ -25,7 +25,7 @@ LINES = ["abba cafe", "head", "", "face é decade bad cab", "a", "abba cafe", "b
 
 
 def alone(model, line):
-    """The bits of one line by a plain stream."""
+    """Return the bits of each token of a line that a single stream reads."""
     return -Stream(model).score(line + "\n").log_probabilities / math.log(2)
 
 
@@ -64,7 +64,7 @@ def test_lines_of_a_file_are_scored_in_sequence(make, monkeypatch, cell):
     bits = np.concatenate([one.bits for one in found])
     np.testing.assert_allclose(bits, -together.log_probabilities / math.log(2), atol=BITS)
     assert found[0].tokens == (*"abba cafe", "\n")
-    # an empty line is a line end that a network can expect
+    # an empty line has one token, its line end, and the network can predict that
     assert found[2].tokens == ("\n",)
 
 
@@ -134,7 +134,7 @@ def test_the_ranking(make, tmp_path):
     assert ranking.median == pytest.approx(np.median(scores), abs=BITS)
     order = sorted((0, 1, 3, 4), key=lambda place: -ranking.scores[place])
     assert [row["line"] for row in ranking.to_rows()] == [place + 1 for place in order]
-    assert order.index(0) + 1 == order.index(3)  # lines alike stay in their order
+    assert order.index(0) + 1 == order.index(3)  # identical lines stay in their order
     first = ranking.to_rows(steps=True)[0]
     assert first["rank"] == 1
     assert first["text"] == text.splitlines()[order[0]]
@@ -203,7 +203,7 @@ def test_bad_arguments_are_refused(make):
 
 
 def sequence(rng):
-    """One session as a file system logs it: made, written by three nodes, read, deleted."""
+    """Return the events of a session of a file system: made, written by three nodes, read, deleted."""
     written = [["11", "9"]] * 3 + [["26"]] * 3
     rng.shuffle(written)
     return [
@@ -242,8 +242,8 @@ def test_an_unusual_sequence_ranks_first(events, measure):
         rng.shuffle(permuted)
     for place, odd in (
         (17, permuted),
-        (60, ["22", "5"]),  # breaks off
-        (90, [*lines[0][:8], "99", *lines[0][8:]]),  # an event never seen
+        (60, ["22", "5"]),  # a session that ends too early
+        (90, [*lines[0][:8], "99", *lines[0][8:]]),  # an event that training never saw
     ):
         texts = [" ".join(events_) for events_ in lines]
         texts[place] = " ".join(odd)

@@ -7,7 +7,7 @@ import pytest
 from elman.errors import InputError, OptionError
 from elman.language.synthetic_meals import FOODS, Grammar, double
 
-# Sums of eight floats.
+# Rounding error of a sum of eight floats.
 ROUNDING = 1e-12
 
 
@@ -82,7 +82,7 @@ def test_doubled_sentences_agree_with_the_doubled_grammar():
     grammar = Grammar(("burgers",))
     for context, counts in shares(twice).items():
         for food, probability in grammar.true_probabilities(context).items():
-            # Two sentences of 250 more or fewer, doubled.
+            # Each food occurs up to 2 times more or less often in 250 sentences; doubling makes that 4.
             assert counts[food] / counts.total() == pytest.approx(probability, abs=4 / 250)
 
 
@@ -99,7 +99,7 @@ def test_the_seed_decides_the_order_of_the_sentences():
     rounds = [[s.rsplit(" ", 1)[0] for s in sentences[at : at + 24]] for at in (0, 24, 48)]
     assert sorted(rounds[0]) == sorted(rounds[1]) == sorted(rounds[2])
     assert rounds[0] != rounds[1] != rounds[2]
-    # A context and its twin with "today" must not be served the same food round by round.
+    # A context and the same context after "today" must not get the same food in every round.
     for context in [context for context in foods if not context.startswith("today ")]:
         pairs = zip(foods[context], foods[f"today {context}"], strict=True)
         assert sum(a == b for a, b in pairs) < 90

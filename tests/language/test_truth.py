@@ -1,4 +1,4 @@
-"""Explanations of texts whose deciding word is known: the last named day, among other days that distract."""
+"""Explanations of texts whose deciding word is known: the last day in a text that names several days."""
 
 from __future__ import annotations
 
@@ -116,5 +116,5 @@ def test_the_synthetic_corpora_are_as_described(corpus: str, model: LanguageMode
         assert text.endswith(" ")
         assert one.answer.startswith(answer)
     assert truth.lines(corpus, count=5) == truth.lines(corpus, count=5)
-    # a model of words has no groups
+    # a model of words does not group its tokens into words
     assert model.predictor_.explain("test", quick=True).groups == ()

@@ -152,7 +152,7 @@ def test_no_start_state_is_zeros(cell: Cell) -> None:
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_dropout_is_torchs(name: str) -> None:
-    """The same seed drops the same numbers, in training only."""
+    """With the same seed, dropout in the plain code drops the numbers that torch drops, in training only."""
     options: dict[str, Any] = {"num_layers": 3, "dropout": 0.5, "dtype": torch.float64}
     module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[name](4, 6, **options)
     x = torch.randn(5, 3, 4, dtype=torch.float64)

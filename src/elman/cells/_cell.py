@@ -112,7 +112,10 @@ class Cell:
         return "slopes" not in self.held
 
     def step(self, ops: Ops, gx: Array, gh: Array | None, state: State) -> State:
-        """Return the state after one step, from the two gate sums and the previous state."""
+        """Return the state after one step.
+
+        It follows from the gate sums of the input `gx`, those of the hidden state `gh`, and the last state.
+        """
         return self.combine(ops, self.activate(ops, gx, gh), state)
 
     def parameters(

@@ -181,7 +181,7 @@ def _moved(console: Console, folder: Path, seed: int) -> JsonObject:
 
 
 def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> JsonObject:
-    """Train four networks, write them to `folder`, print what they learned, and return the figures."""
+    """Train four networks, write them to `folder`, print what they learned, and return their results."""
     import pydoc_data.topics
 
     started = time.monotonic()

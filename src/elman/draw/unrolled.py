@@ -142,7 +142,10 @@ class Unrolled:
         return pen.picture(shapes, self.width, below, label, standalone=self.standalone, role=role)
 
     def _share(self, x: float, value: float) -> list[str]:
-        """Return a contribution as an arc from x to the answer, unless too thin to see, and as a number."""
+        """Return a token's contribution as an arc from the token at `x` to the answer, and as a number.
+
+        The arc is left out if it would be too thin to see.
+        """
         arc, goal, y = "", self._goal, self._arc_y
         thickness = _MAX_ARC * abs(value) / self._largest_share
         if thickness >= 0.05:

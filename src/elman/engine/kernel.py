@@ -212,7 +212,10 @@ def kernel() -> Kernel | None:
 
 
 def isa() -> str | None:
-    """Return the name of the instruction set that runs, or None without a kernel; raises as `kernel` does."""
+    """Return the name of the instruction set that runs, or None without a kernel.
+
+    Raises the same errors as `kernel`.
+    """
     # Asking for the name alone must not warn about a missing kernel.
     chosen = kernel() if kernels() or _required() else None
     return None if chosen is None else chosen.name

@@ -92,7 +92,7 @@ def pool_backward(
             weights /= _sums(weights, sizes)[columns]
             dy += weights * d_row[columns]
             if way == "attention" and attention is not None and not frozen:
-                # In the gradient of softmax, a score counts by how far its row's gain is above the mean.
+                # Gradient of softmax: each score's weight times how far its row's gain is above the mean.
                 gain = (y * d_row[columns]).sum(axis=1, keepdims=True)
                 mean_gain = _sums(weights * gain, sizes)[columns]
                 dy += weights * (gain - mean_gain) * attention

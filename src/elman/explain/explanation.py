@@ -312,8 +312,9 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     def chart(self) -> ContributionChart:
         """Return the parts of the picture of the explanation; raises ShapeError.
 
-        Of more than 24 inputs those with the largest contributions have a row. One row sums up the others, if
-        the method is additive: the effect of several inputs together is not the sum of their single effects.
+        The 24 inputs with the largest contributions have a row each. If the method is additive, one more row
+        holds the sum of the other contributions. Other methods have no such row, because there the effect of
+        several inputs together is not the sum of their single effects.
         """
         N, additive = len(self.inputs), self.additive
         values, absence = self.contributions, np.full(N, math.nan)

@@ -67,7 +67,7 @@ class Replies:
     reads_tokens: ClassVar[bool] = False
     """Whether the model reads text token by token, and so can stream, generate and score."""
     forecasts: ClassVar[bool] = False
-    """Whether the model forecasts series, which a request names; otherwise a request holds the input."""
+    """Whether the model forecasts series. Its requests name a known series; other requests hold the input."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor

@@ -46,7 +46,10 @@ class SequenceNetwork:
         return self.encoded_logits(EncodedSequences.of(self.codec, sequences))
 
     def step_logits(self, sequences: Sequences) -> list[np.ndarray]:
-        """Return the finite logits ``[T_i, K]`` of each time step of each sequence; raises as `logits`."""
+        """Return the finite logits ``[T_i, K]`` of each time step of each sequence.
+
+        Raises the same errors as `logits`.
+        """
         encoded = EncodedSequences.of(self.codec, sequences)
         logits: list[np.ndarray] = [np.empty(0)] * len(encoded)
         for rows, batch, answers in self._answers(encoded):

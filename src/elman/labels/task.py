@@ -70,7 +70,7 @@ class _LabelledTask(Task):
 
     @classmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
-        """Train on labelled files; raises as the `fit` of the task's estimator."""
+        """Train on labelled files; raises the same errors as the `fit` of the task's estimator."""
         from elman.training.estimator import needs_torch
 
         with needs_torch():

@@ -157,7 +157,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         return folds + [sizes[stage] for stage in self.stages[len(folds) :]]
 
     def stage(self, earlier: Sequence[StageResult]) -> tuple[LabelledObjective, Schedule]:
-        """Return the objective and the schedule of the stage after the `earlier` ones."""
+        """Return the objective and the schedule of the next stage; `earlier` holds the results so far."""
         codec, index = self.codec, len(earlier)
         training, held_out = self.split.training, self.split.validation
         if earlier:

@@ -1,7 +1,7 @@
-"""The synthetic corpus `moved`: a test is moved from day to day, and the last named day is the answer.
+"""The synthetic corpus `moved`: a test is moved from day to day, and the last day in the story is the answer.
 
-The deciding word is many words back, among other days that do not count. A model that counts the last few
-words cannot know it.
+That day can be many words back, behind earlier days that are wrong answers. A model that sees only the last
+few words cannot know it.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class LanguageTask(Task):
 
     @classmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
-        """Train on text files and folders; raises as `LanguageModel.fit`."""
+        """Train on text files and folders; raises the same errors as `LanguageModel.fit`."""
         from elman.training.estimator import needs_torch
 
         with needs_torch():

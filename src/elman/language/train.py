@@ -36,7 +36,7 @@ from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
 MEASURED_TOKENS = 250_000
-"""At most this many first tokens of the validation set and of the test set are measured."""
+"""Longest stretch of the validation set and of the test set that is measured, from the beginning."""
 VERDICT_BLOCKS, MIN_BLOCK_TOKENS = 50, 20
 """For the comparison with the n-gram model, a test set of long documents is cut into at most
 `VERDICT_BLOCKS` blocks of at least `MIN_BLOCK_TOKENS` tokens."""

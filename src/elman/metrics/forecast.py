@@ -56,7 +56,7 @@ def mae(forecast: ArrayLike, truth: ArrayLike) -> float:
 
 
 def rmse(forecast: ArrayLike, truth: ArrayLike) -> float:
-    """Return the root of the mean squared error, in the unit of the series; raises as `mae`.
+    """Return the root of the mean squared error, in the unit of the series; raises DataError, ShapeError.
 
     >>> rmse([1.0, 2.0], [6.0, 7.0])
     5.0
@@ -199,7 +199,7 @@ def weighted_quantile_loss(
 
 
 def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
-    """Return the share of the true values that lie between `low` and `high`; raises as `mae`.
+    """Return the share of the true values that lie between `low` and `high`; raises DataError, ShapeError.
 
     >>> coverage([0.0, 0.0], [1.0, 1.0], [1.0, 2.0])
     0.5

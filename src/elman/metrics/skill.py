@@ -24,8 +24,8 @@ MIN_ORIGINS = 8
 """With fewer origins a horizon apart, the standard error is too uncertain to tell skill from chance: random
 walks would seem predictable."""
 SMALL_MOVES, NO_MOVES = 1 / 3, 1 / 20
-"""Share of the true moves up to which a forecast may count as the repeated last value; the second holds when
-there are fewer than `MIN_ORIGINS` origins."""
+"""A forecast whose moves are at most this share of the true moves may count as the repeated last value.
+`NO_MOVES` is the limit if there are fewer than `MIN_ORIGINS` origins."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class ForecastTask(Task):
 
     @classmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
-        """Train on one table of series; raises as `Forecaster.fit`."""
+        """Train on one table of series; raises the same errors as `Forecaster.fit`."""
         from elman.tables.reader import read_table
         from elman.training.estimator import needs_torch
 

@@ -1,4 +1,4 @@
-"""The time column of series: dates, numbers that are dates, or counted steps, and their time zone."""
+"""The time column of series: dates, numbers that are dates, or step numbers, and their time zone."""
 
 from __future__ import annotations
 

@@ -110,7 +110,8 @@ def read_written_numbers(
             got, expected = texts[name][row], f"a number with decimal {decimal!r}"
             raise DataError(f"column {name!r}, row {row + 1}", got=got, expected=expected)
         mark = of_table if of_table in marks else "".join(marks)[:1]
-        same = bool(counts) and counts[row] == 1  # without any mark, both readings agree
+        # numbers without a point or comma are the same numbers in both readings
+        same = bool(counts) and counts[row] == 1
         clear = mark == of_table or len(marks) == 1 or same
         if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
             found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]

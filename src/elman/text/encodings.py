@@ -71,7 +71,7 @@ class Encoding:
 
     @property
     def guessed(self) -> bool:
-        """Whether the file is not UTF-8, and its encoding a guess."""
+        """Whether the encoding is a guess, because the file is not UTF-8."""
         return self.errors == _FALLBACK_ERRORS
 
 

@@ -124,7 +124,7 @@ class Options:
 
     @classmethod
     def from_values(cls, values: Values) -> Self:
-        """Return the options with those of the `values` that this class declares; raises OptionError."""
+        """Return options that take from `values` those that this class declares; raises OptionError."""
         own = {name: value for name, value in values.items() if name in cls.defaults()}
         return cls(**own)
 
