@@ -65,7 +65,7 @@ class Case:
     def rows(self) -> int:
         return self.num_layers * (2 if self.bidirectional else 1)
 
-    def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.nn.Module:
+    def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
         """Layers of `elman.nn` with weights drawn from `seed`."""
         torch.manual_seed(seed)
         if self.cell.name == "rnn":

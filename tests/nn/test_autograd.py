@@ -80,16 +80,16 @@ def test_second_derivatives(cell: Cell, chosen: Any) -> None:
         y, end = forward(x, hx)
         loss = (y**3).sum() + sum((part**3).sum() for part in states_of(end))
         first = torch.autograd.grad(loss, list(given.values()), create_graph=True)
-        sum(part.square().sum() for part in first).backward()
+        torch.stack([part.square().sum() for part in first]).sum().backward()
         found.append({name: tensor.grad.numpy() for name, tensor in given.items()})
         found[-1] |= {f"{n} first": g.detach().numpy() for n, g in zip(given, first, strict=True)}
     # a second derivative runs through further kernel calls
     assert chosen.calls == {"forward": case.rows, "backward": case.rows}
     # one forward and one backward, then both once more
-    close_by_name(*found, 2 * case.scattered())
+    close_by_name(found[0], found[1], 2 * case.scattered())
 
 
-def both_ways(layer: torch.nn.Module, loss: Callable[[Any], Any]) -> None:
+def both_ways(layer: torch.nn.Module, loss: Callable[..., Any]) -> None:
     """Compare the gradients of `loss`: the kernel's, with and without a graph, and plain torch's."""
     kernel = loss(layer, create_graph=True)
     once = loss(layer, create_graph=False)
@@ -228,7 +228,7 @@ def test_changes_in_place_are_noticed(cell: Cell) -> None:
     _, layer, given = small(cell)
     y, _ = outputs(layer, given, cell.states)
     with torch.no_grad():
-        layer.weight_ih_l1 += 1
+        layer.get_parameter("weight_ih_l1").add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
     layer = Case(cell, 6, 3, 5, 9).layer(torch.float32)

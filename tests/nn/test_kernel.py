@@ -78,7 +78,11 @@ def packed_cases() -> Iterator[Packed]:
         ):
             lengths = [draw.randint(1, T) for _ in range(B - 1)] + [T]
             lengths = sorted(lengths, reverse=True) if ordered else lengths
-            way = {"num_layers": draw.choice((1, 2)), "bidirectional": True, "batch_first": ordered}
+            way: dict[str, Any] = {
+                "num_layers": draw.choice((1, 2)),
+                "bidirectional": True,
+                "batch_first": ordered,
+            }
             case = Case(cell, T, B, draw.choice(SIZES), draw.choice(SIZES), **way)
             yield Packed(case, tuple(lengths), ordered)
 
@@ -88,7 +92,7 @@ PACKED = tuple(packed_cases())
 by_id = functools.partial(pytest.mark.parametrize, ids=lambda case: case.id)
 
 
-def in_float32(case: Case) -> torch.nn.Module:
+def in_float32(case: Case) -> Any:
     return case.layer(torch.float32)
 
 
@@ -131,7 +135,7 @@ def test_dropout_between_layers(cell: Cell, kernel: Any) -> None:
     case = Case(cell, 6, 3, 9, 17, num_layers=3, bidirectional=True)
     layer = in_float32(case)
     layer.dropout = 0.5
-    found = []
+    found: list[dict[str, np.ndarray]] = []
     for forward in (layer, functools.partial(plain, layer), layer.eval()):
         layer.train(forward is not layer or not found)
         torch.manual_seed(3)
@@ -292,7 +296,7 @@ def clear_of_the_kink(case: Case, module: torch.nn.Module) -> None:
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if "weight_hh" in name:
-                weight /= 4
+                weight.div_(4)
             elif "bias" in name:
                 # a sum of I products has a standard deviation of at most √(I / 3H)
                 weight[::2] = 4 + 4 * (case.I / case.H) ** 0.5
@@ -330,6 +334,7 @@ def test_finite_differences(cell: Cell, kernel: Any) -> None:
                 tensor += sign * step * along
                 values.append(total().item())
         difference = (values[0] - values[1]) / (2 * step)
+        assert tensor.grad is not None
         assert abs(difference - (tensor.grad * along).sum().item()) < tolerance, name
 
 

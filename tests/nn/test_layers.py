@@ -137,7 +137,7 @@ class Intercepted(TorchDispatchMode):
 
 
 def intercepted(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    with Intercepted() as mode:
+    with Intercepted() as mode:  # type: ignore[no-untyped-call]
         y = layer(x)[0]
     assert mode.seen
     return y
@@ -234,13 +234,17 @@ def test_forward_mode(cell: Cell, chosen: Any) -> None:
     """The derivative along x is the product with the gradient. Torch's LSTM has no forward mode."""
     case = Case(cell, 5, 2, 3, 4)
     layer, x = case.layer(torch.float32), case.batch(torch.float32)[0]
-    y, along = torch.func.jvp(lambda x: layer(x)[0].square().sum(), (x.detach(),), (x.detach(),))
+    derivative: Any = torch.func.jvp(
+        lambda x: layer(x)[0].square().sum(), (x.detach(),), (x.detach(),)
+    )
+    y, along = derivative
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x.detach(), x.detach())
         other = torch.autograd.forward_ad.unpack_dual(layer(dual)[0].square().sum()).tangent
     assert not chosen.calls
     layer(x)[0].square().sum().backward()
     assert chosen.calls == {"forward": 1, "backward": 1}
+    assert x.grad is not None
     product = (x.grad * x).sum().item()
     # both sum T·B·H numbers once more
     tolerance = case.scattered() * (1 + (case.T * case.B * case.H) ** 0.5) * max(1, y.item())
@@ -353,7 +357,7 @@ def test_cudnn_runs_on_cuda(cell: Cell) -> None:
 def test_parameters_are_the_cells(case: Case) -> None:
     layer = case.layer()
     got = {name: tuple(weight.shape) for name, weight in layer.named_parameters()}
-    expected = {}
+    expected: dict[str, tuple[int, ...]] = {}
     directions = ("", "_reverse") if case.bidirectional else ("",)
     for k in range(case.num_layers):
         inputs = case.I if k == 0 else case.H * len(directions)

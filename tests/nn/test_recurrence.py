@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cell_checks import close
-from elman.cells import scan
+from elman.cells import Ops, scan
 from elman.nn import unrolled
 from elman.nn.unrolled import recurrence, torch_ops
 
@@ -27,11 +27,11 @@ def parallel_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     lengths: list[int] = []
     parallel = scan.parallel
 
-    def spy(ops: object, a: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+    def spy(ops: Ops, a: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         lengths.append(len(a))
         return parallel(ops, a, *rest)
 
-    monkeypatch.setattr(unrolled.scan, "parallel", spy)
+    monkeypatch.setattr(scan, "parallel", spy)
     return lengths
 
 
@@ -87,6 +87,7 @@ def test_layouts_and_unwanted_gradients(step: tuple[int, int]) -> None:
     h.sum().backward()  # the gradient of a sum is one number, expanded
     last = torch.ones_like(start)
     for t in reversed(range(7)):
+        assert turned.grad is not None
         close(turned.grad[t].numpy(), last.numpy(), 14 * float(np.finfo(np.float64).eps))
         last = 1 + a[t] * last
 
