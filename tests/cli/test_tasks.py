@@ -209,7 +209,7 @@ def test_series_are_forecast(folder: Path, run: Any, tmp_path: Path) -> None:
     assert [row["month"] for row in after] == ["2023-01-01", "2023-02-01"]
     tested = tmp_path / "tested.svg"
     ran = run("evaluate", model, folder / "later.csv", "--plot", tested)
-    assert "what came" in tested.read_text(encoding="utf-8")
+    assert "true values" in tested.read_text(encoding="utf-8")
     for name in ("the network", "naive", "seasonal naive", "drift"):
         assert f"\n{name} " in ran.out
     assert run("info", model, "--json").json["network"]["task"] == "forecast"

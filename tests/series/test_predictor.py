@@ -549,8 +549,8 @@ def test_a_backtest_has_the_truth(shop: ForecastPredictor) -> None:
     before = shop.predict(series=sales(0, 32, more=5)).quantiles
     np.testing.assert_allclose(found.quantiles, before, rtol=TOLERANCE)
     labels = [line.get_label() for line in found.plot().axes[0].lines]
-    assert "what came" in labels
-    assert "what came" not in [line.get_label() for line in shop.predict().plot().axes[0].lines]
+    assert "true values" in labels
+    assert "true values" not in [line.get_label() for line in shop.predict().plot().axes[0].lines]
 
 
 def test_a_later_rule_field_is_saved_only_if_it_is_set(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def ticks(ends: tuple[float, float], count: int) -> list[float]:
     # 1e-9 keeps a tick that lies on an end of the axis in spite of rounding.
     first, last = math.ceil(ends[0] / step - 1e-9), math.floor(ends[1] / step + 1e-9)
     # Multiples of the step, because repeated addition would collect rounding errors.
-    return [place * step for place in range(first, last + 1)]
+    return [number * step for number in range(first, last + 1)]
 
 
 def _log_ticks(ends: tuple[float, float], count: int) -> list[float]:
@@ -128,8 +128,8 @@ def polyline(frame: Frame, xs: np.ndarray, ys: np.ndarray, kind: str) -> str:
     steps: list[str | float] = []
     command = "M"
     drawn = np.linspace(0, max(len(xs) - 1, 0), min(len(xs), _MAX_POINTS)).astype(np.int64)
-    for place in np.unique(drawn).tolist():
-        x, y = float(xs[place]), float(ys[place])
+    for index in np.unique(drawn).tolist():
+        x, y = float(xs[index]), float(ys[index])
         if math.isfinite(x) and math.isfinite(y):
             steps += [command, frame.x(x), frame.y(y)]
             # a line of one point has no length: this one and its round cap make it a dot

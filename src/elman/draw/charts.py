@@ -242,7 +242,7 @@ def _times_axis(frame: Frame, times: np.ndarray, words: list[str] | None, base: 
         count = max(2, int(frame.width / max(room, 1)))
         # Divide the steps into as many equal parts as dates fit, and name the step in the middle of each.
         places = np.unique((np.arange(count) + 0.5) * len(words) / count).astype(np.int64)
-        named = [(float(times[place]), words[place]) for place in places.tolist() if words]
+        named = [(float(times[index]), words[index]) for index in places.tolist() if words]
     shapes = []
     for time, word in named:
         if math.isfinite(time):
@@ -297,10 +297,10 @@ def curves(
         ShapeError: The steps and values of a curve have different lengths.
     """
     drawn = []
-    for place, (name, (steps, values)) in enumerate(lines.items()):
+    for number, (name, (steps, values)) in enumerate(lines.items()):
         xs = pen.numbers(steps, "steps", (None,))
         ys = pen.numbers(values, "values and their steps", xs.shape)
-        kind = _LINE_KINDS[min(place, len(_LINE_KINDS) - 1)]
+        kind = _LINE_KINDS[min(number, len(_LINE_KINDS) - 1)]
         drawn.append((pen.clean(name, 24), kind, xs, ys))
     width = pen.sized(width)
     left, right = _EDGE + 46, width - _EDGE - 4

@@ -236,8 +236,8 @@ def tiles(
     # Half a pixel between the rows, so that they can be told apart.
     rise = number(max(height - 0.5, 0.5 * height))
     for row, column in np.argwhere(np.isfinite(values)):
-        place = f"M{number(x[column])} {number(y + height * row)}"
-        tile = f"{place}h{number(width)}v{rise}h-{number(width)}z"
+        corner = f"M{number(x[column])} {number(y + height * row)}"
+        tile = f"{corner}h{number(width)}v{rise}h-{number(width)}z"
         # One path for each colour keeps the picture small.
         squares.setdefault(level(values[row, column], 1.0), []).append(tile)
     return "".join(path(kind, "".join(squares[kind])) for kind in sorted(squares))

@@ -158,16 +158,16 @@ def forecast(
     after = np.asarray(times)
     lines = forecast_lines(np.asarray(history_times), history, after, median, intervals)
     with _drawing(title) as (figure, axes):
-        for place, (level, (low, high)) in enumerate(lines.bands.items()):
+        for number, (level, (low, high)) in enumerate(lines.bands.items()):
             # The narrowest interval is darkest; all are drawn over each other.
-            shade = 0.16 + 0.2 * place / max(1, len(lines.bands) - 1)
+            shade = 0.16 + 0.2 * number / max(1, len(lines.bands) - 1)
             name = f"{100 * level:g} % interval"
             axes.fill_between(lines.after, low, high, color=_BLUE, alpha=shade, lw=0, label=name)
         axes.plot(lines.before, lines.past, color=_INK, lw=1.3, label="history")
         axes.plot(lines.after, lines.median, color=_BLUE, lw=1.8, label="forecast")
         if truth is not None:
             came = forecast_lines(np.asarray(history_times), history, after, truth, None).median
-            axes.plot(lines.after, came, color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
+            axes.plot(lines.after, came, color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="true values")
         axes.margins(x=0.01)
         _legend(figure)
     return figure
@@ -187,7 +187,7 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
     totals = counts.sum(axis=1)
     shown = np.sort(np.argsort(-totals, kind="stable")[:_MAX_LABELS])
     shares = (counts / np.maximum(1, totals)[:, None])[np.ix_(shown, shown)]
-    names, count = _labels([labels[place] for place in shown]), len(shown)
+    names, count = _labels([labels[index] for index in shown]), len(shown)
     if count < K:
         title = f"{printable(title, 30)} (the most common {count} of {K:,} labels)"
     with _drawing(title, 1.5 + 0.28 * count) as (figure, axes):
@@ -244,7 +244,7 @@ def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
     answered = numbers(predicted, "truth and predictions", true.shape)
     ends = ends_of(true, answered)
     with _drawing(title) as (figure, axes):
-        axes.plot(ends, ends, color=_GREY, lw=1, ls=_DASHES, label="all right")
+        axes.plot(ends, ends, color=_GREY, lw=1, ls=_DASHES, label="prediction equals truth")
         # many points are drawn fainter, so that their density stays visible
         opacity = min(0.8, max(0.08, 200 / max(1, len(true))))
         axes.scatter(true, answered, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")

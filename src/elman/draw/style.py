@@ -39,7 +39,7 @@ _PAINT = (
 
 def _mixed(first: str, last: str, share: float) -> str:
     """Return the colour at a share of the way from the first to the last."""
-    ends = ([int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (first, last))
+    ends = ([int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (first, last))
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(*ends, strict=True))
 
 

@@ -341,8 +341,10 @@ p = 0.05: of 999 random rankings 49 move the score as much.
             unseen = f"{hidden:,} smaller ones are not shown."
         about = f"{self.score_name} {signed(self.score, plus=False)}, by {self.method}"
         flat, failed = not math.isfinite(self.full_bar), self.passed is False
-        told = (self.verdict, self.note, failed)
-        return ContributionChart(self.target, about, self.caption, bars, sums, flat, unseen, *told)
+        result = (self.verdict, self.note, failed)
+        return ContributionChart(
+            self.target, about, self.caption, bars, sums, flat, unseen, *result
+        )
 
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return a chart of the contributions as SVG; a `standalone` one includes its style sheet."""

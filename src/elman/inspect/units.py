@@ -1,10 +1,10 @@
-"""Meanings of single units: which unit of a network best tells each of the readable properties.
+"""Meanings of single units: which unit of a network best indicates each of the readable properties.
 
 The measure is the area under the ROC curve: the probability that the unit has a higher value at a step where
 the property holds than at one where it does not; by chance it is 0.5. The unit and its direction are chosen
 on the first half of the steps, and the area is measured on the second half. Two baselines stand beside it:
 the best unit of an untrained network of the same configuration, chosen the same way, and the input of the
-step alone. A property that a baseline tells as well is no finding.
+step alone. A property that a baseline indicates as well is no finding.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EXCERPT_CHARACTERS = 400
 
 @dataclass(frozen=True)
 class UnitScore:
-    """A property and the unit that tells it best."""
+    """A property and the unit that indicates it best."""
 
     meaning: str
     """The name of the property."""
@@ -226,7 +226,7 @@ class Units:
 
 
 def find_units(predictor: Predictor, source: Source = None, *, steps: int = MAX_STEPS) -> Units:
-    """Return for each readable property the unit of the network that tells it best.
+    """Return for each readable property the unit of the network that indicates it best.
 
     A property is measured where it holds at half a percent of the steps and at 200 of them, and fails at as
     many.
