@@ -31,7 +31,7 @@ class LanguageOptions(RecurrentOptions):
     level: Level | None = reading(None, "tokens: characters or words (default: from the text)")
     split: Literal["words", "whitespace", "log"] = reading(
         "words",
-        "split texts at white space and punctuation, at white space, or so and mask numbers",
+        "split at white space; words also splits off punctuation, log masks numbers",
     )
     documents: DocumentUnit | None = reading(
         None, "what a document is: a file or a line (default: from the text)"
