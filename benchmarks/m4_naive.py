@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.metrics.forecast import mase, smape
+from elman.metrics.forecast_errors import mase, smape
 from elman.series.naive import drift, is_seasonal, naive, seasonal_naive
 
 __all__ = ["PUBLISHED", "averages", "read"]

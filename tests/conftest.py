@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from elman.engine import kernel as native
-from elman.explain import ablation
+from elman.explain import element_ablation as ablation
 from elman.files.model import Model
 from factories import make_model
 

@@ -7,6 +7,7 @@ import copy
 import functools
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,37 @@ PICTURES = {"draw.charts", "draw.figures", "draw.plots", "serve.routes_explain"}
 # Modules and functions that could execute code which a data file contains.
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+# Roles of files in a task folder: one role, one name. Some have a base in a folder below.
+ROLES = {
+    *(
+        "options",
+        "config",
+        "plan",
+        "dataset",
+        "split",
+        "codec",
+        "batches",
+        "train",
+        "objective",
+        "network",
+    ),
+    *(
+        "network_torch",
+        "predictor",
+        "explain",
+        "replies",
+        "display",
+        "states",
+        "trace",
+        "memory",
+        "metrics",
+    ),
+    *("calibration", "estimator", "task"),
+}
+# Other names that several folders have: what each holds is plain from its folder.
+MAX_SHARED_NAMES = 3
 
 
 def room(file: Path) -> str:
@@ -208,6 +240,13 @@ def test_what_is_imported_by_name_is_seen(line: str, name: str) -> None:
     late = f"def ask():\n    return {line}"
     assert imports(ast.parse(line), SOURCE) == [(name, True)]
     assert imports(ast.parse(late), SOURCE) == [(name, False)]
+
+
+def test_a_name_of_a_file_says_what_is_inside() -> None:
+    """Outside the roles of a task folder, few files of different folders have the same name."""
+    names = Counter(file.stem for file in FILES if file.stem != "__init__")
+    shared = {name for name, count in names.items() if count > 1} - ROLES
+    assert len(shared) <= MAX_SHARED_NAMES, shared
 
 
 def test_every_module_has_a_level() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from elman.draw import charts, pen, plots
 from elman.draw import figures as draw
 from elman.draw.style import STYLE
-from elman.draw.unrolled import Unrolled
+from elman.draw.unrolled_network import Unrolled
 from elman.errors import ShapeError
 from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS, Explanation
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG

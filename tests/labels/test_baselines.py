@@ -27,7 +27,7 @@ from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import summaries
 from elman.labels.metrics import r2
-from elman.metrics.forecast import mae
+from elman.metrics.forecast_errors import mae
 from readers import reader_of
 
 NAN = float("nan")

@@ -19,7 +19,7 @@ from elman import load
 from elman.errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.files import container
 from elman.files.model import Model
-from elman.metrics.forecast import mean_of_quantiles
+from elman.metrics.forecast_errors import mean_of_quantiles
 from elman.series.codec import closed_steps
 from elman.series.explain import explain_forecast
 from elman.series.frequency import Frequency

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elman.errors import DataError, OptionError, ShapeError
-from elman.metrics.forecast import mase, smape
+from elman.metrics.forecast_errors import mase, smape
 from elman.series.naive import naive_quantiles
 from elman.series.report import Window, forecast_report
 

@@ -17,7 +17,7 @@ import pytest
 
 from elman.cli import main
 from elman.serve import server
-from elman.serve.metrics import Metrics
+from elman.serve.server_metrics import Metrics
 from elman.serve.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -150,7 +150,7 @@ import elman
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.serve import server
-from elman.serve.metrics import Metrics
+from elman.serve.server_metrics import Metrics
 from elman.serve.settings import Settings
 def forever(*_, **__):
     print("begun", flush=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.draw import pen
-from elman.draw.rows import ContributionChart
+from elman.draw.contribution_chart import ContributionChart
 
 # lengths are in pixels
 _EDGE = 16.0

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike
 
 from elman.draw.axes import ends_of
 from elman.draw.charts import UNCHANGED, forecast_lines
+from elman.draw.contribution_chart import ContributionChart
 from elman.draw.pen import limit, numbers
-from elman.draw.rows import ContributionChart
 from elman.errors import MissingDependencyError, OptionError, installing, printable
 from elman.files.atomic import Path, atomic_write
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 from typing_extensions import TypedDict
 
+from elman.draw.contribution_chart import ContributionChart, Row
 from elman.draw.numbers import aligned, significant
 from elman.draw.pen import signed
-from elman.draw.rows import ContributionChart, Row
 from elman.errors import ShapeError, printable
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
 from elman.tables.frames import Frame, frame

@@ -30,7 +30,7 @@ Source: TypeAlias = Any
 class InitialWeights(NamedTuple):
     """What differs between the tasks in how the weights of a network are drawn before training.
 
-    `elman.training.layers.initialise` and `elman.inspect.states.untrained` draw weights by these settings.
+    `elman.training.recurrent_layers.initialise` and `elman.inspect.states.untrained` use these settings.
     """
 
     embedding_deviation: float | None = None

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError
 from elman.explain import plausible
-from elman.explain.ablation import count_replacements, neighbour_blocks
+from elman.explain.element_ablation import count_replacements, neighbour_blocks
 from elman.explain.explanation import unknown_words_note
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences

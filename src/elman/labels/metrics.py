@@ -28,7 +28,7 @@ from elman.labels.confusion import (
     metric_of_table,
 )
 from elman.labels.tags import EntityFigures, entity_figures
-from elman.metrics.forecast import mae, rmse
+from elman.metrics.forecast_errors import mae, rmse
 from elman.metrics.paired import Comparison, exchange_p_value
 from elman.tables.frames import frame, frame_of
 from elman.training.journal import JsonObject

@@ -12,9 +12,9 @@ from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
 from elman.labels.predictor import LabelPredictor
 from elman.text.words import UNKNOWN_ID
-from elman.training.layers import initialise, recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
+from elman.training.recurrent_layers import initialise, recurrent
 
 
 def _packed(rows: Tensor, steps: PackedSteps) -> PackedSequence:

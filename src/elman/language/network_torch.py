@@ -15,9 +15,9 @@ from elman import nn
 from elman.cells import find
 from elman.language.config import NetworkConfig
 from elman.language.predictor import LanguagePredictor
-from elman.training.layers import initialise, recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
+from elman.training.recurrent_layers import initialise, recurrent
 
 MEASURED_LOGITS = 1 << 24
 """The largest number of logits that are held at once in evaluation."""

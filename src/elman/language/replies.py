@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from elman.draw.unrolled import Unrolled
+from elman.draw.unrolled_network import Unrolled
 from elman.errors import InputError
 from elman.inspect.replies import (
     NO_DETAILS,

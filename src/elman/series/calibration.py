@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from elman.metrics.forecast import mean_of_quantiles
+from elman.metrics.forecast_errors import mean_of_quantiles
 from elman.series.plan import percents
 from elman.series.windows import Prepared, WindowRule
 

@@ -11,7 +11,7 @@ import numpy as np
 from elman.cells import find
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
-from elman.explain.ablation import count_replacements
+from elman.explain.element_ablation import count_replacements
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held_note
 from elman.explain.question import Question, Shares

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from elman.series.config import ForecastConfig
 from elman.series.predictor import ForecastPredictor
-from elman.training.layers import initialise, recurrent
 from elman.training.objective import Trainable
 from elman.training.random import Dropout
+from elman.training.recurrent_layers import initialise, recurrent
 
 
 class _Member(torch.nn.Module):

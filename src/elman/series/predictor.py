@@ -14,7 +14,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
-from elman.metrics.forecast import mean_of_quantiles
+from elman.metrics.forecast_errors import mean_of_quantiles
 from elman.series.append import append_series, with_future_rows
 from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec, closed_steps

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import DataError, OptionError, ShapeError
-from elman.metrics.forecast import (
+from elman.metrics.forecast_errors import (
     coverage,
     crps,
     interval_width,

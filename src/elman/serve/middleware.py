@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman.serve.http_errors import RefusedError
 from elman.serve.json_route import error_response
-from elman.serve.metrics import NO_ROUTE
 from elman.serve.served_models import ServedModels
+from elman.serve.server_metrics import NO_ROUTE
 from elman.serve.settings import LOOPBACK_NAMES, Settings, bracketed, is_any
 
 CLIENT_CLOSED_REQUEST = 499

@@ -15,8 +15,8 @@ from elman.inspect.replies import Replies
 from elman.language.predictor import LanguagePredictor, language_predictor
 from elman.serve.batcher import Batcher
 from elman.serve.http_errors import NotFoundError
-from elman.serve.metrics import Metrics
 from elman.serve.model_card import ModelCard, model_card
+from elman.serve.server_metrics import Metrics
 from elman.serve.settings import Settings
 from elman.serve.stream_store import StreamStore
 from elman.serve.threads import WorkerThreads

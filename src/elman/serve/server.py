@@ -17,8 +17,8 @@ from elman.engine.pauses import one_thread
 from elman.errors import OptionError
 from elman.inspect.predictor import Predictor
 from elman.serve.app import create_app
-from elman.serve.metrics import Metrics
 from elman.serve.protocol import bounded_protocol
+from elman.serve.server_metrics import Metrics
 from elman.serve.settings import Settings, bracketed, is_any
 
 MAX_OPEN_FILES = 2**16

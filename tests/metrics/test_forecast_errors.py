@@ -8,7 +8,7 @@ from hypothesis.strategies._internal.core import DataObject
 from sklearn import metrics as oracle
 
 from elman.errors import DataError, ShapeError
-from elman.metrics import forecast as measures
+from elman.metrics import forecast_errors as measures
 
 NAN = float("nan")
 DRAW = np.random.default_rng(0)
