@@ -9,7 +9,7 @@ import torch
 from elman.training.averaging import Average
 
 
-def network(value: float) -> torch.nn.Module:
+def network(value: float) -> torch.nn.Linear:
     layer = torch.nn.Linear(2, 1)
     fill(layer, value)
     return layer

@@ -46,12 +46,14 @@ def test_a_random_state_that_is_not_a_number_is_refused(state: Any) -> None:
         elman.LanguageModel(random_state=state)
     with pytest.raises(OptionError, match=expected):
         elman.Forecaster().set_params(random_state=state)
-    assert elman.LanguageModel(random_state=np.int64(3)).seed == 3
+    three: Any = np.int64(3)
+    assert elman.LanguageModel(random_state=three).seed == 3
 
 
 def test_wrong_options_and_outputs_are_refused_before_data_is_read() -> None:
+    wrong: Any = "8"
     with pytest.raises(OptionError, match="hidden_size: got '8'; expected a whole number"):
-        elman.LanguageModel(hidden_size="8").fit("nowhere.txt")
+        elman.LanguageModel(hidden_size=wrong).fit("nowhere.txt")
     with pytest.raises(OptionError, match=r"output: got wrong.suffix"):
         elman.Forecaster().fit("nowhere.csv", output="wrong.suffix")
 
@@ -68,10 +70,12 @@ def test_help_describes_every_parameter(estimator: Any) -> None:
 
 
 def test_parameters_are_given_by_their_names() -> None:
+    model: Any = elman.LanguageModel
     with pytest.raises(TypeError, match="unexpected keyword argument 'hiden_size'"):
-        elman.LanguageModel(hiden_size=3)
+        model(hiden_size=3)
+    forecaster: Any = elman.Forecaster
     with pytest.raises(TypeError, match=r"__init__\(\) takes 1 positional argument"):
-        elman.Forecaster("prices.csv")
+        forecaster("prices.csv")
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

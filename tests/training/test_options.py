@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_choices_match_the_code_that_uses_them(name: str, choices: tuple[str, ..
     ],
     ids=str,
 )
-def test_invalid_values_are_refused(options: dict[str, object], message: str) -> None:
+def test_invalid_values_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError) as caught:
         LanguageOptions(**options)
     assert str(caught.value).startswith(message)

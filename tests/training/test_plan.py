@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from elman.language.options import LanguageOptions
@@ -12,7 +14,7 @@ from elman.training.options import seconds
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("tokens", [10, 10**5, 10**6, 10**9])
 @pytest.mark.parametrize("time", ["1s", "1m", "10m", "24h"])
-def test_every_text_and_budget_has_a_row(level: str, tokens: int, time: str) -> None:
+def test_every_text_and_budget_has_a_row(level: Any, tokens: int, time: str) -> None:
     plan = resolve(LanguageOptions(level=level, time=time), tokens, 100)
     assert plan.hidden_size in {row.hidden_size for row in TABLE[level]}
     assert plan.time == seconds(time)
@@ -36,6 +38,7 @@ def test_the_default_budget_is_three_minutes() -> None:
 
 
 def test_larger_budgets_never_get_smaller_networks() -> None:
+    level: Any
     for level in TABLE:
         sizes = [
             resolve(LanguageOptions(level=level, time=time), 2_000_000, 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ LABELS = [("bad", "good")[i % 2] for i in range(60)]
 
 
 def fit(seed: int) -> np.ndarray:
-    options = {"steps": 25, "hidden_size": 8, "dropout": 0.3, "refit": False}
+    options: dict[str, Any] = {"steps": 25, "hidden_size": 8, "dropout": 0.3, "refit": False}
     return elman.SequenceClassifier(seed=seed, **options).fit(TEXTS, LABELS).predict_proba(TEXTS)
 
 

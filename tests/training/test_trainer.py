@@ -68,7 +68,7 @@ def test_it_learns(manual: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_card_and_evaluate_agree(manual: str, cell: str) -> None:
+def test_card_and_evaluate_agree(manual: str, cell: Any) -> None:
     model = LanguageModel(steps=40, cell=cell, **SMALL).fit(manual)
     validation, test = (
         manual[int(first * len(manual)) : int(last * len(manual))]
@@ -179,9 +179,12 @@ def test_a_gradient_that_is_not_finite_is_named(
 
     networks: list[Network] = []
     made = Network.__init__
-    monkeypatch.setattr(
-        Network, "__init__", lambda self, *a, **k: (made(self, *a, **k), networks.append(self))[0]
-    )
+
+    def make(self: Network, *args: Any, **options: Any) -> None:
+        made(self, *args, **options)
+        networks.append(self)
+
+    monkeypatch.setattr(Network, "__init__", make)
     monkeypatch.setattr(torch.autograd, "backward", backward)
     events: list[dict[str, Any]] = []
     LanguageModel(steps=10, **SMALL).fit(manual, watch=events.append)
@@ -255,7 +258,8 @@ def test_even_one_step_trains(manual: str) -> None:
 
 def test_numpy_numbers_train(manual: str) -> None:
     options = SMALL | {"hidden_size": np.int64(8), "learning_rate": np.float32(0.01)}
-    model = LanguageModel(steps=np.int64(2), bias=np.bool_(False), **options).fit(manual)
+    options |= {"steps": np.int64(2), "bias": np.bool_(False)}
+    model = LanguageModel(**options).fit(manual)
     assert model.model_.config.hidden_size == 8
     assert not model.model_.config.bias
 
