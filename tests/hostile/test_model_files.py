@@ -79,7 +79,7 @@ def tensor(name: str = "a", dtype: str = "U8", shape: str = "[0]", offsets: str 
     return f'"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}'
 
 
-def test_the_forger_can_forge(tmp_path: Path) -> None:
+def test_valid_files_of_the_helpers_load(tmp_path: Path) -> None:
     """The helpers can write a valid file, so the tests below fail to load because of the defect they add."""
     content = forge(tensor(shape="[2,3]", offsets="[0,6]"), b"abcdef", ',"x":"[1,{\\"y\\":2.5}]"')
     (tmp_path / "file").write_bytes(content)

@@ -1,4 +1,4 @@
-"""A sequence without some of its parts, held against plain re-runs of what is left."""
+"""Explanations that leave out or replace parts of a sequence, compared with predictions for the rest."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def steps_of(*sequences):
 
 def test_the_most_frequent_tag_of_each_token():
     fitted = most_frequent_tag(steps_of(["a", "dog", "saw", "a", "cat", "a"]), [0, 1, 2, 0, 1, 2])
-    # "a" has tag 0 in two of three cases; of the tokens that occur once, two have tag 1 and one has tag 2
+    # "a" has tag 0 two times of three; unknown tokens get 1, the most frequent tag of tokens that occur once
     assert fitted.predict([(["a"], 0)]).tolist() == [0]
     assert fitted.predict([(["new"], 0)]).tolist() == [1]
     # if no token occurs only once, a new token gets the most frequent tag of all
@@ -244,7 +244,7 @@ def test_cross_validation_chooses_the_regularisation():
     answer = linear_models._cross_validated(
         fit, (1.0, 7.0, 9.0), features, labels, lambda rows, answers: answers.shape[1], 0
     )
-    assert answer(features).shape == features.shape  # that of strength 7
+    assert answer(features).shape == features.shape  # the model fitted with strength 7
     assert tried[-1] == (90, 7.0)
     assert tried[:3] == [(60, 1.0)] * 3
     # of equal scores, the strongest regularisation wins
@@ -262,7 +262,7 @@ def test_character_ngrams_help_where_words_do_not():
 def test_ridge_regression_of_noise_predicts_about_the_mean():
     draw = np.random.default_rng(1)
     sequences = [draw.normal(size=(6, 3)) for _ in range(40)]
-    targets = draw.normal(size=40)  # nothing tells them: the mean is best
+    targets = draw.normal(size=40)  # unrelated to the sequences, so the mean is the best prediction
     far = [draw.normal(size=(6, 3)) for _ in range(200)]
     fitted = linear_regressor(sequences, targets)
     assert np.std(fitted.predict(far)) < 0.3

@@ -151,8 +151,8 @@ def test_a_word_is_lowercased_but_its_spelling_is_not() -> None:
     encoded = EncodedSequences.of(codec, Sequences.of(["ÉTÉ"]))
     assert encoded.words is not None
     assert encoded.letters is not None
-    assert encoded.words.tolist() == [1]  # the word in lower case
-    assert encoded.letters[0].tolist() == [1, 0, 1]  # its letters as they are
+    assert encoded.words.tolist() == [1]  # the word is looked up in lower case
+    assert encoded.letters[0].tolist() == [1, 0, 1]  # its letters are looked up unchanged
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sklearn import metrics as oracle
 from elman.errors import DataError, ShapeError
 from elman.labels.calibration import calibration_error, fit_temperature, log_loss, reliability
 
-# Sums of N = 500 terms below 40 in float64.
+# Rounding error of a float64 sum of 500 terms below 40.
 ROUNDING = 500 * 40 * 2**-52
 
 

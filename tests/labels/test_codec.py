@@ -1,4 +1,4 @@
-"""Labels, scaling and the codec that holds them: what they make of anything, and what a file may not say."""
+"""Labels, scaling and the codec that holds them: any input, saving, and refusal of corrupt files."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def test_scaled_numbers_have_mean_0_and_deviation_1(
         ]
         np.testing.assert_array_equal(scaled[np.isnan(rows[:, channel]), channel], 0.0)
         if len(present) > 1 and np.ptp(present) > 1e-4:
-            assert abs(exact.mean()) < ROUNDING * 1e7  # the deviation may be 1e-7 of the mean
+            # a deviation of 1e-7 of the mean magnifies the rounding error
+            assert abs(exact.mean()) < ROUNDING * 1e7
             assert exact.std() == pytest.approx(1, abs=ROUNDING * 1e7)
         elif len(present) and np.ptp(present) == 0:
             np.testing.assert_allclose(exact, 0.0, atol=ROUNDING * max(1, abs(shift)))

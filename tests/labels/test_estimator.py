@@ -1,4 +1,4 @@
-"""The estimators keep scikit-learn's conventions, and each hazard has its documented outcome."""
+"""The estimators keep scikit-learn's conventions; unusual inputs give the documented result or error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUICK: dict[str, Any] = {
 }
 SMALL: dict[str, Any] = QUICK | {"steps": 40, "embedding_size": 8, "spelling_size": 4}
 
-# At most eight, over both estimators.
+# Checks of scikit-learn that an estimator may fail, and why; at most eight for both estimators together.
 EXCLUDED = {
     "SequenceClassifier": {
         "check_class_weight_classifiers": "class_weight is none or balanced, as the command can say it",
@@ -178,7 +178,7 @@ def test_it_writes_its_file_and_is_watched(tmp_path: Path) -> None:
     assert again.stopped_ == "complete"
 
 
-# -- learning on --------------------------------------------------------------------------------------
+# -- partial_fit --------------------------------------------------------------------------------------
 
 
 def weights(model: Any) -> dict[str, np.ndarray]:
@@ -196,10 +196,11 @@ def test_partial_fit_improves_the_model() -> None:
     assert model.predict(["word nothing"]).tolist() == ["never"]
     assert model.model_.codec is codec
     assert any(not np.array_equal(before[name], array) for name, array in weights(model).items())
-    assert model.card_["data"]["sequences"] == 20  # too few to hold some out
+    # all are trained on, because they are too few for a test set
+    assert model.card_["data"]["sequences"] == 20
 
 
-def test_partial_fit_goes_on_where_fit_ended(fitted: SequenceClassifier) -> None:
+def test_partial_fit_continues_from_the_fitted_weights(fitted: SequenceClassifier) -> None:
     model = pickle.loads(pickle.dumps(fitted)).set_params(steps=1, learning_rate=0.0)
     before, shares = weights(model), model.predict_proba(TEXTS)
     model.partial_fit(TEXTS, LABELS)
@@ -217,7 +218,7 @@ def test_partial_fit_without_a_budget_takes_few_small_steps(fitted: SequenceClas
     model.partial_fit(TEXTS[:5], LABELS[:5])
     assert model.card_["training"]["epochs"] == pytest.approx(5)
     assert model.card_["settings"]["learning_rate"] == pytest.approx(1e-3)
-    assert model.score(TEXTS, LABELS) > 0.9  # nothing is forgotten
+    assert model.score(TEXTS, LABELS) > 0.9  # the model has not forgotten its first training
 
 
 @pytest.mark.parametrize("X", [TEXTS[:2], ["quite", "new"]])
@@ -246,7 +247,7 @@ def test_partial_fit_of_other_kinds() -> None:
     numbers.partial_fit([[1.0], [2.0]], [1.0, 2.0])  # the same labels, as floats
 
 
-# -- hazards ------------------------------------------------------------------------------------------
+# -- unusual inputs -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_missing_numbers_by_policy() -> None:
     with pytest.raises(DataError, match='pass missing="mask"'):
         SequenceClassifier(**SMALL).fit([*X], y)
     masked = SequenceClassifier(**SMALL, missing="mask").fit(X, y)
-    assert masked.score(X, y) == 1.0  # that it is missing is all that tells them apart
+    assert masked.score(X, y) == 1.0  # the labels depend only on which number is missing
     assert masked.model_.config.channels == 2
     plain = SequenceClassifier(**SMALL).fit(np.nan_to_num(X), y)
     with pytest.raises(ValueError, match="contains NaN"):

@@ -1,4 +1,4 @@
-"""What moved a label, a number or a tag, held against plain re-runs, brute force, and captum."""
+"""Explanations of labels, numbers and tags, compared with predictions for changed inputs and with captum."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def opened(*given: Any, **how: Any) -> Any:
 
 
 def item_of(kind: str) -> Any:
-    """The first of some sequences that has at least five steps."""
+    """Return a sequence of `kind` with 5 to 40 steps."""
     return next(item for item in sequences_of(kind).items if 5 <= len(item) <= 40)
 
 
 def tolerance(model: Model, told: Explanation) -> float:
-    """Two orders of the sums of every layer and step: of float32, of as many numbers as there are inputs."""
+    """Return the allowed difference of float32 sums in two orders, for as many steps as there are inputs."""
     given = Sequences("text", ("a" * 2 * len(told.inputs),))
     largest = np.abs(told.contributions).sum() + abs(told.bias) + abs(told.score)
     return rounding(model, given) * max(1.0, float(largest))
@@ -68,7 +68,7 @@ def adds_up(told: Explanation) -> bool:
 
 
 def ways_of(kind: str, task: str) -> Iterator[str | int | None]:
-    """What an explanation can be asked to be `of`."""
+    """Yield the values that the argument `of` of an explanation may have."""
     yield None
     if task != "tag":
         yield "channels" if kind in ("numbers", "mask") else "characters"
@@ -77,7 +77,7 @@ def ways_of(kind: str, task: str) -> Iterator[str | int | None]:
 
 
 def score_of(predictor: Any, item: Any, number: int, step: int | None = None) -> float:
-    """The score of a sequence by the predictor's own reader."""
+    """Return the prediction or logit that the predictor's network gives a sequence, or one of its steps."""
     if predictor.model.config.task == "regress":
         return float(predictor.predict([item])[0])
     if step is None:
@@ -105,7 +105,8 @@ def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str
             if method == DECOMPOSITION:
                 assert abs(told.residual) <= tolerance(predictor.model, told)
             else:
-                assert told.gap < 2 * MAX_GAP  # a mean of members may be nearer to 0 than each
+                # relative to the mean score, which may be closer to 0 than the scores of the members
+                assert told.gap < 2 * MAX_GAP
         told = explain_labelled(predictor, item, of=of, quick=True)
         assert told.method == REPLACEMENT
         assert told.start_state == 0
@@ -122,7 +123,8 @@ def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str
         told = explain_labelled(predictor, item_of(kind), method=method)
         if method == DECOMPOSITION:
             assert abs(told.residual) <= tolerance(predictor.model, told)
-        assert told.gap < 2 * MAX_GAP  # a mean of members may be nearer to 0 than each
+        # relative to the mean score, which may be closer to 0 than the scores of the members
+        assert told.gap < 2 * MAX_GAP
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
@@ -153,7 +155,7 @@ def test_shares_of_a_linear_network_equal_leaving_out(pooling: str, each: bool) 
 
 @pytest.mark.parametrize("spelled", [True, False])
 def test_the_share_of_a_word_in_a_linear_network(spelled: bool) -> None:
-    """Brute force: the first layer's input share of one word set to zero, the others as they were."""
+    """A word's contribution is the change of the score when the first layer gets zeros for the word."""
     kind = "both" if spelled else "word"
     how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "members": 1, "pooling": "mean"}
     predictor = opened(kind, **how)
@@ -180,7 +182,7 @@ def test_the_share_of_a_word_in_a_linear_network(spelled: bool) -> None:
 
 
 class InTorch(torch.nn.Module):
-    """The training network's logit for what the first layer reads, ``[B, T, I]``."""
+    """Function from the input of the first layer, ``[B, T, I]``, to a logit of the training network."""
 
     def __init__(self, model: Model, number: int) -> None:
         super().__init__()
@@ -229,7 +231,7 @@ def test_integrated_gradients_agree_with_captum(
 
 
 def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for what the spelling reads: here captum goes through the training network's own `read`."""
+    """The contributions of letters equal those that captum computes through the network of the spelling."""
     monkeypatch.setattr(gradients, "PATH_POINTS", (32,))
     predictor = opened("both", members=1, cell="lstm")
     told = explain_labelled(predictor, TEXT, "c", method=INTEGRATED, of="characters")
@@ -357,4 +359,4 @@ def test_huge_weights_give_finite_numbers_or_one_error(
         except InputError as error:
             assert "leave the range of numbers" in str(error)  # noqa: PT017
             continue
-        told.to_json()  # refuses what is not finite
+        told.to_json()  # raises an error if a number is not finite

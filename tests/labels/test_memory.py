@@ -15,7 +15,7 @@ from readers import reader_of, sequences_of
 
 
 def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
-    """A reader in one direction whose state keeps nothing of the step before."""
+    """Open a model with recurrent weights of zero, whose state depends on the current step only."""
     how: dict[str, Any] = {"cell": "rnn", "bidirectional": False, "num_layers": 1, "scale": 1.0}
     model = reader_of(kind, task, pooling="" if task == "tag" else pooling, **how)
     arrays = {

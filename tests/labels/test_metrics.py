@@ -167,7 +167,7 @@ def test_tags_that_mark_entities_are_compared_by_entity():
     names = ["B-a", "I-a", "O"]
     sentence, tags = [0, 1, 2, 0], ["B-a", "I-a", "O", "B-a"]
     truth, true_tags = sentence * 12, [tags] * 12
-    halves = [0, 2, 2, 0] * 12  # of every second entity the end is missing
+    halves = [0, 2, 2, 0] * 12  # every second entity ends too early
     beside = [BaselineFigures.of("a line", truth, np.array(halves), TrueTags(true_tags, names))]
     report = classification(truth, truth, names, beside=beside, tags=true_tags)
     assert (report.metric, report.entities.f1, report.entities.scheme) == ("entity_f1", 1.0, "IOB2")

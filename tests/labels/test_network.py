@@ -1,4 +1,4 @@
-"""The reader against its plain form: each sequence alone, word by word, layer by layer, in float64."""
+"""The network compared with a plain computation in float64: one sequence, word and layer at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
 
 def plain_layer(model: Model, own: dict[str, np.ndarray], name: str, x: np.ndarray) -> Any:
-    """Return ``y [T, D·H]`` and the last state ``[D·H]`` of one layer over ``x [T, I]``, both ways."""
+    """Return outputs ``[T, D·H]`` and last state ``[D·H]`` of a layer with D directions over ``x [T, I]``."""
     cell = find(model.config.cell, model.config.activation)
     outputs, ends = [], []
     for way in ("", "_reverse"):
@@ -83,7 +83,7 @@ def plain_input(model: Model, own: dict[str, np.ndarray], item: Any) -> np.ndarr
 
 
 def plain_logits(model: Model, sequences: Sequences) -> list[np.ndarray]:
-    """Return ``[K]`` or ``[T_i, K]`` of each sequence, the mean of the members', each alone."""
+    """Return the logits ``[K]`` or ``[T_i, K]`` of each sequence, the mean over the members."""
     found = []
     for item in sequences.items:
         answers = []
@@ -136,10 +136,10 @@ def test_every_pooling(way: str, pooling: str, bidirectional: bool) -> None:
 
 @pytest.mark.slow
 def test_other_sequences_of_a_batch_do_not_change_an_answer(way: str) -> None:
-    """Lengths are not padded: alone, among others and beside one far longer, the answer is one."""
+    """A sequence has the same answer alone, in a batch of many, and in a batch with much longer ones."""
     for kind in ("both", "numbers"):
         model = reader_of(kind)
-        sequences = sequences_of(kind, 70)  # more than a batch
+        sequences = sequences_of(kind, 70)  # more than one batch holds
         reader, tolerance = SequenceNetwork(model), rounding(model, sequences)
         together = reader.logits(sequences)
         alone = [reader.logits(sequences.take([row]))[0] for row in range(len(sequences))]
@@ -209,13 +209,13 @@ def test_numbers_in_huge_units_are_finite() -> None:
 
 
 def test_pools_by_hand() -> None:
-    # two sequences of the lengths 2 and 1, one output: 1, 5 | 3
+    # outputs of size 1 of two sequences: 1, 5 and 3; the rows are sorted by step
     y = np.array([[1.0], [3.0], [5.0]], np.float32)
     sizes = np.array([2, 1])
     end = np.array([[[[5.0], [3.0]]]], np.float32)
     attention = np.array(
         [[np.log(3) / 4]], np.float32
-    )  # the step with 4 more weighs 3 times as much
+    )  # a step whose output is larger by 4 has 3 times the weight
     found = pool(("last", "mean", "max", "attention"), y, end, sizes, attention)
     np.testing.assert_allclose(found, [[5, 3, 5, 4], [3, 3, 3, 3]], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The reader in training gives what the runtime answers, and every weight of it learns."""
+"""The network in training and the network for prediction give the same answers, and every weight learns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from readers import CELLS, KINDS, POOLINGS, codec_of, config_of, reader_of, roun
 
 
 def trained(model: Model, **how: Any) -> TorchSequenceNetwork:
-    """The network of `model` in torch, as it answers."""
+    """Return the network of `model` in torch, in evaluation mode."""
     reader = TorchSequenceNetwork(model.config, **how)
     reader.load(model.arrays)
     return reader.eval()
@@ -128,7 +128,7 @@ def test_word_dropout_replaces_words_by_unk() -> None:
     reader = trained(model, word_dropout=0.99).train()
     unknown = reader.members[0]._unknown(torch.full((10_000,), 3))
     assert set(unknown.tolist()) == {0, 3}
-    # six deviations of a binomial with 10,000 draws
+    # within six standard deviations of a binomial with 10,000 draws
     assert abs((unknown == 0).double().mean().item() - 0.99) < 6 * (0.99 * 0.01 / 10_000) ** 0.5
     reader.eval()
     assert reader.members[0]._unknown(torch.full((9,), 3)).tolist() == [3] * 9

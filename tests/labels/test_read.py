@@ -1,4 +1,4 @@
-"""Tables and tag files as labelled sequences: one documented outcome for each thing people have."""
+"""Tables and tag files as labelled sequences: each layout is read as documented, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refusal(error: type[Exception], given: Any, /, **how: Any) -> str:
 def test_a_column_of_texts() -> None:
     sequences, labels = read_sequences(read_table(TWEETS), text="text", label="label")
     assert sequences == ["good day", "", "bad"]  # an empty cell is an empty text
-    assert labels == ["yes", "no", "yes"]  # white space at the ends is no difference
+    assert labels == ["yes", "no", "yes"]  # white space around a label is ignored
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_errors_agree_with_scikit_learn():
     truth = draw.normal(size=100)
     predicted = truth + draw.normal(size=100)
     (network,) = regression(predicted, truth).methods
-    # sums of 100 terms of size 1
+    # rounding error of sums of 100 terms of size 1
     close = {"abs": 100 * 2**-50}
     assert network.mae == pytest.approx(oracle.mean_absolute_error(truth, predicted), **close)
     assert network.rmse == pytest.approx(oracle.root_mean_squared_error(truth, predicted), **close)

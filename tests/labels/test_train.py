@@ -323,14 +323,14 @@ def test_a_test_set_unlike_the_training_set_gives_a_warning() -> None:
     assert not any("unlike" in line for line in run_of(data=alike).start_facts()["warnings"])
 
 
-def test_held_out_files_of_the_user() -> None:
+def test_validation_and_test_sets_of_the_user() -> None:
     model = train(valid=texts(30, seed=5))
     assert model.card["split"] == (
         "3-fold cross-validation chooses when training ends; 30 sequences, as given, are the test set"
     )
     assert model.card["held_out"]["sequences"] == 30
     assert model.card["data"]["sequences"] == 60
-    assert not model.card["refit"]  # there is nothing more to train on
+    assert not model.card["refit"]  # all sequences were trained on already
     run = run_of(valid=texts(200, seed=5))
     assert run.stages == ("measured",)
     assert run.split.validation is not None
@@ -416,7 +416,7 @@ def test_balanced_class_weights() -> None:
 
 
 def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float, int]:
-    """Return the summed loss of the first batch, sequence by sequence, and what it counts."""
+    """Return the summed loss of the first batch, one sequence at a time, and the number of targets."""
     objective.network.eval()
     total, count = 0.0, 0
     for place in objective._batches(0)[0].tolist():
@@ -446,7 +446,7 @@ def test_the_loss_equals_one_computed_by_hand(task: str) -> None:
     expected, count = loss_by_hand(objective, objective.plan.label_smoothing)
     got, counted = objective.loss(0, 0)
     assert counted == count
-    # sums of some hundred float32 numbers
+    # rounding error of sums of about a hundred float32 numbers
     assert got.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -464,13 +464,13 @@ def test_processes_share_a_batch(task: str) -> None:
             assert counted == count
             parts.append(total.item())
             objective.network.zero_grad()
-            total.backward()  # also where a process has nothing
-        # the same sums in another order
+            total.backward()  # must work for a process without sequences too
+        # the terms are the same but are added in another order
         assert sum(parts) == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_the_temperature_calibrates_probabilities() -> None:
-    """Nothing tells the sequences apart, nine of ten are "a" in training and six of ten afterwards."""
+    """All sequences are equal; 90 % have the label "a" in training, and 60 % in the validation set."""
     data = LabelledSequences(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = LabelledSequences(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
     model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
@@ -523,7 +523,7 @@ def test_the_chosen_metric_selects_the_best_network(metric: str) -> None:
     best = min(measured, key=lambda event: (sign * event[key], event["held_out_loss"]))
     assert model.card["training"]["best_step"] == best["step"]
     assert len({event[key] for event in measured}) > 1
-    if metric != "loss":  # which the temperature changes
+    if metric != "loss":  # the temperature changes the loss after training
         assert model.card["validation"][metric] == best[metric]
 
 
@@ -550,7 +550,7 @@ def test_a_refit_trains_for_as_many_epochs_as_were_best(task: str) -> None:
         elif event["event"] == "stage" and len(bests) < 3:
             bests.append(min(fold, key=lambda one: one["held_out_loss"])["step"])
             fold = []
-    # 36 sequences of a fold, 54 of the training set, 60 of all
+    # a fold trains on 36 sequences, the measured network on 54, the refit on all 60
     assert stages[2]["steps"] == round(float(np.median(bests)) * 54 / 36)
     assert model.card["refit"]
     assert model.card["training"]["steps"] == stages[3]["steps"]
@@ -594,7 +594,7 @@ def test_a_run_that_still_improves_says_so() -> None:
 
 
 class Interrupt:
-    """Ctrl-C in the n-th batch."""
+    """Send the interrupt of Ctrl-C in the batch with the number `at`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.at = 0, -1
@@ -710,7 +710,7 @@ def test_two_processes_train_the_same_network_as_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     one, two = train(**ALIKE), load(output).model
-    assert two.card["refit"]  # whose start each process draws anew
+    assert two.card["refit"]  # each process draws the initial weights of the refit by itself
     assert two.card["identity"]["processes"] == 2
     for name, array in one.arrays.items():
         np.testing.assert_allclose(two.arrays[name], array, atol=TOLERANCE, err_msg=name)

@@ -1,4 +1,4 @@
-"""`.ts` files: every form that the archives have, and what is no such file."""
+"""`.ts` files: every form that occurs in the archives is read, and other files are refused."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_a_short_text_takes_fewer_lanes():
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-def test_documents_predict_every_target_once_from_its_start(lengths, line, batch, length, seed):
+def test_documents_predict_every_target_once_from_the_start(lengths, line, batch, length, seed):
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     documents = Documents(Tokens(ids, starts, end_id), batch, length, seed)

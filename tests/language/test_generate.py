@@ -90,7 +90,7 @@ def test_generate_without_a_seed_varies(make: Callable[..., Model], way: str) ->
 def test_a_network_that_overflows_generates_its_pieces(
     make: Callable[..., Model], way: str, cell: str, scale: float
 ) -> None:
-    """If numbers overflow, the kernel stops in the middle, and numpy generates the whole text again."""
+    """If numbers overflow, the kernel gives up, and the whole text is generated again piece by piece."""
     activation = "linear" if cell == "rnn" else "tanh"
     stream = Stream(make(cell, activation=activation, scale=scale))
     for options in SAMPLINGS[::3]:

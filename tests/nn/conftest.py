@@ -31,7 +31,7 @@ class Watched:
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel that Elman chooses, watched."""
+    """Watch the calls of the kernel that Elman chooses."""
     watched = Watched(native.kernel())
     monkeypatch.setattr(native, "running", lambda: watched)
     return watched
@@ -39,7 +39,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 @pytest.fixture(params=list(native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel of each instruction set that this processor has, watched."""
+    """Force the kernel of each instruction set that this processor has, and watch its calls."""
     forced = native.kernels()[request.param]
     watched = Watched(forced)
     monkeypatch.setattr(native, "kernel", lambda: forced)

@@ -152,19 +152,19 @@ def test_gradients_of_some_inputs_only(cell: Cell) -> None:
 
 
 def turned(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers with the last axis far apart."""
+    """Return an equal tensor whose last axis is not contiguous in memory."""
     return tensor.detach().transpose(0, -1).contiguous().transpose(0, -1)
 
 
 def shifted(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers at an address with the alignment of a float only."""
+    """Return an equal tensor whose address is aligned to a float only, not to a vector."""
     memory = torch.zeros(tensor.numel() + 1)
     memory[1:] = tensor.detach().flatten()
     return memory[1:].view(tensor.shape)
 
 
 def negated(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers as a tensor that torch negates lazily."""
+    """Return an equal tensor that torch stores with the opposite sign and negates lazily."""
     return torch.complex(torch.zeros_like(tensor), -tensor.detach()).conj().imag
 
 
@@ -199,7 +199,8 @@ def test_expanded_gradients_and_inputs(cell: Cell) -> None:
     found = []
     for ones in (None, torch.ones(case.T, case.B, 2 * case.H)):
         y, _ = outputs(layer, given, cell.states)
-        total = y.sum() if ones is None else (ones * y).sum()  # the gradient of a sum is one number
+        # the gradient of y.sum() is a single number, expanded
+        total = y.sum() if ones is None else (ones * y).sum()
         found.append(torch.autograd.grad(total, [given["x"], *layer.parameters()]))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     row = given["x"].detach()[:1]

@@ -28,7 +28,7 @@ class Case:
     H: int
     V: int
     scale: float = 1.0
-    """Standard deviation of the logits, roughly."""
+    """Approximate standard deviation of the logits."""
     ignored: float = 0.0
     """Share of the rows that are ignored."""
     ignore: int = -100
@@ -39,7 +39,7 @@ class Case:
         return f"N{self.N}H{self.H}V{self.V}x{self.scale:g}{ignored}"
 
     def arguments(self, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
-        """Input, weight and bias, which require gradients, and targets; the same numbers in every type."""
+        """Return input, weight and bias, which require gradients, and targets; equal for every `dtype`."""
         draw = torch.Generator().manual_seed(5)
         shapes = ((self.N, self.H), (self.V, self.H), (self.V,))
         parts = [torch.randn(shape, generator=draw) for shape in shapes]
@@ -50,7 +50,7 @@ class Case:
 
 
 def in_torch(*given: torch.Tensor, **how: Any) -> torch.Tensor:
-    """The definition of the cross entropy in torch."""
+    """Return the cross entropy by its definition, computed with torch."""
     rows, weight, bias, target = given
     logits = torch.nn.functional.linear(rows, weight, bias)
     return torch.nn.functional.cross_entropy(
@@ -85,10 +85,10 @@ def assert_close(
 ) -> None:
     """Compare within six standard deviations of the rounding error of float32.
 
-    A logit is a sum of H products, a loss and a probability sum V exponentials too, a gradient N or V
-    products of those: so many roundings, each with a sign of its own, of at most 2^-24 of a number as
-    large as the largest logit, which an exponential turns into a relative error. A gradient counts
-    from its largest term: the terms may cancel.
+    A logit is a sum of H products, a loss and a probability add V exponentials, and a gradient adds N or V
+    products. Each of these additions rounds by at most 2^-24 of the largest logit, with a random sign; an
+    exponential turns the error of a logit into a relative error. The tolerance of a gradient is relative to
+    its largest term, because terms may cancel.
     """
     hidden, weight, bias, target = case.arguments(torch.float64)
     with torch.no_grad():
@@ -113,11 +113,11 @@ def assert_close(
 
 @pytest.fixture
 def head(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The kernel of every instruction set, watched."""
+    """Run the test with the kernel of every instruction set, and watch its calls."""
     return kernel
 
 
-# Sizes around panels of 32 rows and chunks of 512 classes, and sizes whose rows need several blocks.
+# Sizes close to the kernel's panels of 32 rows and chunks of 512 classes, and sizes that need several blocks.
 CASES = [
     Case(1, 1, 1),
     Case(2, 1, 2),
@@ -175,8 +175,7 @@ def test_gradients_are_scaled(factor: float, reduction: str, head: Any) -> None:
 
 
 def test_repeated_backward_adds_the_same_gradients(head: Any) -> None:
-    """Each backward adds the same gradient, even if the caller has changed the gradients of the one
-    before."""
+    """Each backward adds the same gradient, even if the caller has changed the last gradients in place."""
     case = Case(31, 5, 9)
     given = case.arguments()
     once = results(linear_cross_entropy, case.arguments())
@@ -184,7 +183,8 @@ def test_repeated_backward_adds_the_same_gradients(head: Any) -> None:
     for count in (1, 2, 3):
         value.backward(retain_graph=True)
         for name, part in zip(NAMES, given, strict=False):
-            total = count * once[f"{name}.grad"]  # the sum of three at most
+            # the tolerance is the rounding error of adding three equal gradients
+            total = count * once[f"{name}.grad"]
             np.testing.assert_allclose(part.grad.numpy(), total, rtol=2.0**-22, atol=0)
     for part in given[:3]:
         part.grad.zero_()
@@ -203,7 +203,7 @@ def test_weight_tied_to_the_embedding(head: Any) -> None:
         loss(hidden, weight, bias, tokens.roll(-1)).backward()
         found.append([weight.grad.numpy(), bias.grad.numpy()])
     for got, expected in zip(*found, strict=True):
-        # some 100 roundings of terms below 1
+        # rounding error of about 100 terms below 1
         np.testing.assert_allclose(got, expected, rtol=0, atol=6 * 2.0**-24 * 10)
 
 

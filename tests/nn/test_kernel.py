@@ -1,4 +1,4 @@
-"""Every instruction set of the kernel against plain torch in float64."""
+"""The kernel of every instruction set, compared with the layers in plain torch in float64."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from elman.cells import Cell
 from elman.engine import kernel as native
 from elman.errors import OptionError
 
-# Sizes around the widths of vectors, of pairs of vectors and of panels.
+# Sizes close to the widths of vectors, of pairs of vectors and of panels.
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
 STEPS = (
     *((T, B) for T in (1, 2, 63) for B in (1, 2, 5)),
@@ -46,13 +46,13 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"bidirectional": True},
     {"num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
 )
-# Batches of several stretches (128 rows forward, 256 backward) with odd numbers of rows: 85·3 and 16·3 rows,
-# 13·19 twice and 19; and single steps with more rows than a stretch.
+# T and B of batches that the kernel cuts into several stretches of steps (128 rows forward, 256 backward),
+# some with a remainder, and of steps with more rows than a stretch.
 STRETCHES = ((300, 1), (101, 3), (27, 19), (2, 300))
 
 
 def cases() -> Iterator[Case]:
-    """For every cell: each size as H and as I with each of `STEPS`; then each of `WAYS` with random sizes."""
+    """Yield for every cell each size as H and as I, each of `STEPS`, `WAYS` and `STRETCHES`."""
     for seed, cell in enumerate(CELLS):
         draw = random.Random(seed)
         shuffled = zip(
@@ -97,7 +97,7 @@ def in_float32(case: Case) -> Any:
 
 
 def in_double(case: Case) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    """The oracle: the weights of a float32 layer in float64, and the function that runs it."""
+    """Return the reference: a float32 layer with its weights in float64, and the plain code that runs it."""
     module = in_float32(case).double()
     return module, functools.partial(plain, module)
 
@@ -117,7 +117,7 @@ def test_values_and_every_gradient(case: Case, kernel: Any) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_no_start_state_is_zeros(cell: Cell, kernel: Any) -> None:
+def test_a_missing_start_state_means_zeros(cell: Cell, kernel: Any) -> None:
     case = Case(cell, 6, 3, 9, 17, num_layers=2)
     layer = in_float32(case)
     x, hx = case.batch(torch.float32)
@@ -160,7 +160,7 @@ def test_gradient_of_one_result(cell: Cell, wanted: str, kernel: Any) -> None:
 
     layer = in_float32(case)
     got = gradients(layer, layer, torch.float32)
-    # the sum leaves out the last states of the lower layers, but its gradient reaches these layers
+    # the loss does not contain every last state, but its gradient reaches all layers and directions
     assert kernel.calls == {"forward": case.rows, "backward": case.rows}
     expected = gradients(*in_double(case), torch.float64)
     names = [str(number) for number in range(len(got))]
@@ -193,8 +193,8 @@ def expected_of_packed(packed: Packed) -> dict[str, np.ndarray]:
 
 
 @by_id("packed", PACKED)
-def test_packed_is_each_sequence_alone(packed: Packed, kernel: Any) -> None:
-    """Equal to the bit, apart from the gradients of the weights, which are sums over all sequences."""
+def test_packed_equals_each_sequence_alone(packed: Packed, kernel: Any) -> None:
+    """All bits are equal except in gradients of weights, which add up over the sequences in another order."""
     layer, batch = in_float32(packed.case), functools.partial(packed.case.batch, torch.float32)
     got = results(over_packed(layer, packed), layer, *batch())
     assert kernel.calls == {"forward": packed.case.rows, "backward": packed.case.rows}
@@ -231,8 +231,7 @@ BROKEN = [
 def test_nan_and_infinity_reach_the_results(
     cell: Cell, broken: str, value: float, kernel: Any
 ) -> None:
-    """The same outputs as in torch are not finite, and every gradient that is not finite in torch is not
-    here."""
+    """Exactly the outputs that are not finite in torch are not finite here, and at least those gradients."""
     case = Case(cell, 6, 3, 9, 17)
 
     def run(module: torch.nn.Module, forward: Callable[..., Any], dtype: Any) -> Any:
@@ -258,7 +257,7 @@ def test_nan_and_infinity_reach_the_results(
 @pytest.mark.parametrize("H", [1, 7, 15, 17, 33])
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_earlier_contents_of_memory_do_not_matter(cell: Cell, H: int, kernel: Any) -> None:
-    """The kernel uses blocks of memory again; the call before has filled all of their panels with NaN."""
+    """The kernel reuses its memory; here the call before has filled that memory with NaN."""
     case = Case(cell, 5, 3, 9, H)
     full = replace(case, H=-(-H // 32) * 32)
     for precision in ("float32", "bf16")[: 1 + kernel.bfloat16]:
@@ -320,8 +319,8 @@ def test_finite_differences(cell: Cell, kernel: Any) -> None:
         return (weights * layer(x, hx)[0].double()).sum()
 
     total().backward()
-    # A difference errs by step² f'''/6 and by the outputs' rounding over the step, which
-    # step = eps^(1/3) makes alike; f sums T·B·2H numbers of order one, of either sign.
+    # A central difference has the error step² f'''/6 and the rounding error of the outputs over the step.
+    # With step = eps^(1/3) they are similar. f adds T·B·2H numbers of size 1 with random signs.
     step = float(np.finfo(np.float32).eps) ** (1 / 3)
     numbers = weights.numel() ** 0.5
     tolerance = numbers * (step**2 + case.scattered() / step)
@@ -330,7 +329,7 @@ def test_finite_differences(cell: Cell, kernel: Any) -> None:
         along /= along.norm()
         values = []
         with torch.no_grad():
-            for sign in (1, -2, 1):  # above, below and back
+            for sign in (1, -2, 1):  # one step up, two down, and back
                 tensor += sign * step * along
                 values.append(total().item())
         difference = (values[0] - values[1]) / (2 * step)
@@ -338,16 +337,16 @@ def test_finite_differences(cell: Cell, kernel: Any) -> None:
         assert abs(difference - (tensor.grad * along).sum().item()) < tolerance, name
 
 
-# Cases with few steps, because an error of 2^-9 may carry over from step to step.
+# Only cases with few steps, because each step carries the error of 2^-9 on to the next.
 ROUNDED = tuple(case for case in CASES if case.T <= 27)
 
 
 def rounded(case: Case) -> float:
-    """How far bfloat16 in the products may move a number, relative to the largest.
+    """Return the allowed error of products in bfloat16, relative to the largest number.
 
-    Each number of a product errs by at most 2^-9, so a sum of I + H products of numbers of order one
-    with weights up to 1/√H by 2^-9·√((I + H)/H) as errors of either sign add up; these go on
-    through the steps and layers and add up in the same way. Six such are allowed.
+    Each factor has an error of at most 2^-9. A sum of I + H products of numbers of size 1 with weights up to
+    1/√H then has a standard deviation of 2^-9·√((I + H)/H), because the errors have random signs. The errors
+    of all steps and layers add up in the same way. Six standard deviations are allowed.
     """
     inputs = max(case.I, case.H * case.rows // case.num_layers if case.num_layers > 1 else 0)
     return 6 * 2**-9 * (case.T * case.num_layers * (inputs + case.H) / case.H) ** 0.5
@@ -363,7 +362,7 @@ with_bf16 = pytest.mark.parametrize(
 def twice(
     case: Case, wrap: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda forward: forward
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The results of a case with precision bf16, and in float64."""
+    """Return the results of a case with precision "bf16", and its results in float64."""
     layer, (double, forward) = in_float32(case), in_double(case)
     if case.cell.activation == "relu":
         for module in (layer, double):
@@ -381,7 +380,7 @@ def test_bf16(case: Case, kernel: Any) -> None:
     got, expected = twice(case)
     assert kernel.calls == {"forward": case.rows, "backward": case.rows}
     close_by_name(got, expected, rounded(case))
-    # float32 would be closer, so bfloat16 ran
+    # the error is larger than that of float32, so the products were in bfloat16
     assert any(
         np.abs(got[name] - expected[name]).max() > case.scattered() for name in ("y", "x.grad")
     )

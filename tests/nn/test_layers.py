@@ -36,7 +36,7 @@ WAYS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
 @pytest.mark.parametrize("options", WAYS)
-def test_drop_in_for_torchs(ours: Any, torchs: Any, options: dict[str, Any]) -> None:
+def test_layers_replace_those_of_torch(ours: Any, torchs: Any, options: dict[str, Any]) -> None:
     """The same seed gives the same initial weights, and state_dicts load strictly in both directions."""
     layers = []
     for kind in (ours, torchs):
@@ -63,7 +63,7 @@ def test_drop_in_for_torchs(ours: Any, torchs: Any, options: dict[str, Any]) -> 
 def same_as_torchs(
     mine: torch.nn.Module, theirs: torch.nn.Module, case: Case, dtype: torch.dtype
 ) -> None:
-    """Compare values, last states and gradients; equal to the bit if torch computes both."""
+    """Compare values, last states and gradients; all bits are equal if torch computes both layers."""
     got = results(mine, mine, *case.batch(dtype))
     close_by_name(
         got,
@@ -79,7 +79,7 @@ def test_positional_arguments_are_in_torchs_order() -> None:
     assert list(layer.state_dict()) == list(oracle.state_dict())
     given = (3, 4, 2, False, True, 0.5, True)
     assert repr(nn.MinGRU(*given)) == repr(torch.nn.GRU(*given)).replace("GRU", "MinGRU")
-    # torch.nn.GRU's own signature is *args: its documentation gives the names and defaults
+    # the signature of torch.nn.GRU is *args; the names come from its documentation
     assert list(inspect.signature(nn.MinGRU).parameters) == [
         "input_size",
         "hidden_size",
@@ -125,7 +125,7 @@ def in_autocast(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 class Intercepted(TorchDispatchMode):
-    """Intercepts operations of torch, as profilers do; it would not see the kernel."""
+    """Mode that intercepts operations of torch, as profilers do; it would not see calls of the kernel."""
 
     seen = 0
 
@@ -183,9 +183,9 @@ def test_torch_runs_what_the_kernel_cannot(
     y = AROUND[way](layer, x)
     assert not chosen.calls
     ours = cell.name == "mingru" or cell.activation == "linear"
-    if way != "compile":  # a compiled call does not reach the spy
+    if way != "compile":  # a compiled call does not run the Python code that records `runs`
         assert set(runs) == ({cell.name} if ours else set())
-    # every term is rounded to the 8 bits of bfloat16, and the outputs are of order one
+    # every term is rounded to the 8 bits of bfloat16, and the outputs have a size of about 1
     tolerance = 2**-8 * 2 * case.T if way == "autocast" else case.scattered()
     close(y.detach().numpy(), expected.detach().numpy(), tolerance)
 
@@ -231,7 +231,7 @@ def test_vmap_where_torch_has_it(cell: Cell, chosen: Any) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.name != "lstm"], ids=cell_id)
 def test_forward_mode(cell: Cell, chosen: Any) -> None:
-    """The derivative along x is the product with the gradient. Torch's LSTM has no forward mode."""
+    """The derivative along x equals the gradient times x. Torch's LSTM has no forward mode."""
     case = Case(cell, 5, 2, 3, 4)
     layer, x = case.layer(torch.float32), case.batch(torch.float32)[0]
     derivative: Any = torch.func.jvp(
@@ -246,7 +246,7 @@ def test_forward_mode(cell: Cell, chosen: Any) -> None:
     assert chosen.calls == {"forward": 1, "backward": 1}
     assert x.grad is not None
     product = (x.grad * x).sum().item()
-    # both sum T·B·H numbers once more
+    # both results add T·B·H more numbers, with their roundings
     tolerance = case.scattered() * (1 + (case.T * case.B * case.H) ** 0.5) * max(1, y.item())
     assert abs(along.item() - product) < tolerance
     assert abs(other.item() - product) < tolerance
@@ -374,7 +374,7 @@ def test_parameters_are_the_cells(case: Case) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_copies_give_the_same(cell: Cell) -> None:
+def test_copies_give_the_same_results(cell: Cell) -> None:
     layer = Case(cell, 5, 2, 3, 4, num_layers=2).layer(torch.float32)
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)

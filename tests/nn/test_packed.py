@@ -21,7 +21,7 @@ GARBAGE = 1e3
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(sizes=lengths, ordered=st.booleans(), two=st.booleans(), batch_first=st.booleans())
-def test_packed_is_each_sequence_alone(
+def test_packed_equals_each_sequence_alone(
     cell: Cell, sizes: list[int], ordered: bool, two: bool, batch_first: bool
 ) -> None:
     """Values, last states and every gradient are equal, whatever the padding holds."""

@@ -9,7 +9,7 @@ from elman.cells import Ops, scan
 from elman.nn import unrolled
 from elman.nn.unrolled import recurrence, torch_ops
 
-# On a CPU, WIDE steps run in order and NARROW steps in a parallel scan.
+# Shapes of a step. On a CPU, WIDE steps run one after the other, NARROW steps in a parallel scan.
 WIDE, NARROW = (4, 64), (1, 8)
 
 
@@ -23,7 +23,7 @@ def example(length: int, step: tuple[int, int], seed: int = 0) -> tuple[torch.Te
 
 @pytest.fixture
 def parallel_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The lengths of the scans that ran in parallel."""
+    """Record the lengths of the scans that run in parallel."""
     lengths: list[int] = []
     parallel = scan.parallel
 
@@ -57,11 +57,11 @@ def test_both_forms_give_one_value_and_gradient(
         (weights * h).sum().backward()
         found.append([h.detach(), *(part.grad for part in arguments)])
     arguments = example(length, step)
-    h = scan.sequential(torch_ops(), *arguments)  # torch's own autograd, a node a step
+    h = scan.sequential(torch_ops(), *arguments)  # differentiated by torch, step by step
     (weights * h).sum().backward()
     oracle = [h.detach(), *(part.grad for part in arguments)]
     for parallel, in_order, expected in zip(*found, oracle, strict=True):
-        # 0 <= a <= 1 magnifies no rounding; each step or round of doubling adds two
+        # factors 0 <= a <= 1 do not magnify errors; each step, or each round of the scan, adds two roundings
         tolerance = 2 * length * float(np.finfo(np.float64).eps)
         close(parallel.numpy(), expected.numpy(), tolerance)
         close(in_order.numpy(), expected.numpy(), tolerance)
@@ -84,7 +84,7 @@ def test_layouts_and_unwanted_gradients(step: tuple[int, int]) -> None:
     turned = b.transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
     h = recurrence(a, turned, start[:1].expand_as(start) * 0 + start)
     assert torch.equal(h, expected)
-    h.sum().backward()  # the gradient of a sum is one number, expanded
+    h.sum().backward()  # the gradient of a sum is a single number, expanded
     last = torch.ones_like(start)
     for t in reversed(range(7)):
         assert turned.grad is not None

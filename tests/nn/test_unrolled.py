@@ -69,7 +69,7 @@ def torch_formula(case: Case) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("case", WITH_ORACLE, ids=lambda case: case.id)
-def test_values_and_gradients_are_torchs(case: Case) -> None:
+def test_values_and_gradients_equal_those_of_torch(case: Case) -> None:
     module, oracle = case.layer(), torch_formula(case)
     linear = case.cell.activation == "linear"
     if linear:
@@ -85,7 +85,7 @@ def test_values_and_gradients_are_torchs(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_module_is_the_unrolled(case: Case) -> None:
+def test_module_equals_the_plain_code(case: Case) -> None:
     module = case.layer()
     got = results(module, module, *case.batch())
     expected = results(functools.partial(plain, module), module, *case.batch())
@@ -93,8 +93,8 @@ def test_module_is_the_unrolled(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_the_layers_are_the_numpy_form(case: Case) -> None:
-    """Layers, directions and layouts equal a composition of numpy's single layer."""
+def test_layers_equal_the_numpy_code(case: Case) -> None:
+    """Layers, directions and layouts equal single layers of the numpy code, put together by hand."""
     module = case.layer()
     x, hx = case.batch()
     y, end = plain(module, x, hx)
@@ -138,7 +138,7 @@ def test_one_sequence_without_batch(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_no_start_state_is_zeros(cell: Cell) -> None:
+def test_a_missing_start_state_means_zeros(cell: Cell) -> None:
     case = Case(cell, 5, 2, 3, 4, num_layers=2)
     module = case.layer()
     x, hx = case.batch()
@@ -151,7 +151,7 @@ def test_no_start_state_is_zeros(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
-def test_dropout_is_torchs(name: str) -> None:
+def test_dropout_equals_that_of_torch(name: str) -> None:
     """With the same seed, dropout in the plain code drops the numbers that torch drops, in training only."""
     options: dict[str, Any] = {"num_layers": 3, "dropout": 0.5, "dtype": torch.float64}
     module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[name](4, 6, **options)
@@ -176,12 +176,12 @@ def test_dropout_of_mingru() -> None:
             if name == "bias_ih_l0":
                 weight[64:] = 1.0  # candidate 1, update 1/2: the first layer's output tends to 1
             if name == "weight_ih_l1":
-                weight[64:] = torch.eye(64)  # the second hands each number on
+                weight[64:] = torch.eye(64)  # the second layer's candidate is its input
     x = torch.zeros(1, 2000, 4)
     y, _ = module(x)
-    # first and second layer halve, so a kept number is 2·(1/2)·(1/2)
+    # each layer halves, and dropout doubles the numbers that it keeps: 2·(1/2)·(1/2)
     assert set(y.unique().tolist()) == {0.0, 0.5}
-    # 128,000 fair coins: 6 standard deviations are 6·0.5/sqrt(128,000)
+    # six standard deviations of the mean of 128,000 fair coins: 6·0.5/sqrt(128,000)
     assert abs((y == 0).double().mean().item() - 0.5) < 0.0084
     assert module.eval()(x)[0].unique().tolist() == [0.25]
 
@@ -240,7 +240,7 @@ def test_autocast_stays_near(cell: Cell, dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
         y, _ = module(x, hx)
     y.float().sum().backward()
-    # every term is rounded to the 8 bits of bfloat16, and the outputs are of order one
+    # every term is rounded to the 8 bits of bfloat16, and the outputs have a size of about 1
     tolerance = 2**-8 * 2 * case.T if dtype == torch.bfloat16 else 0
     close(y.detach().float().numpy(), whole.detach().numpy(), tolerance)
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())

@@ -18,7 +18,7 @@ from elman.series.calendar import (
 )
 from elman.series.frequency import Frequency
 
-# our word for a step, pandas' word, how it is said
+# our name for a step, pandas' name, and the words for it
 STEPS = [
     ("s", "s", "every second"),
     ("5s", "5s", "every 5 seconds"),
@@ -97,7 +97,7 @@ def test_other_steps() -> None:
     assert infer_frequency(uneven).words == "every 0.981448 seconds"
     assert infer_frequency(np.array([1949, 1950, 1951, 1953])) == Frequency(1, "steps")
     assert infer_frequency(np.array([0, 10, 20])).words == "every 10 steps"
-    # five consecutive days are not yet business days, and a Saturday never is one
+    # five days in a row are too few for business days, and days with a Saturday are no business days
     assert infer_frequency(pandas_range("D", periods=5)) == Frequency(1, "D")
     assert infer_frequency(pandas_range("D", periods=6)) == Frequency(1, "D")
     assert infer_frequency(pandas_range("B", periods=6)) == Frequency(1, "B")
@@ -190,7 +190,7 @@ def test_features_are_points_of_circles(word: str, cycles: int) -> None:
     features = calendar_features(times, Frequency.parse(word))
     assert features.shape == (60, 2 * cycles)
     assert features.dtype == np.float64
-    # rounding of sine and cosine in float64
+    # rounding error of sine and cosine in float64
     np.testing.assert_allclose(np.hypot(features[:, ::2], features[:, 1::2]), 1, atol=1e-15)
 
 
@@ -213,7 +213,7 @@ def test_what_the_features_say() -> None:
     assert calendar_features(np.arange(5), Frequency(1, "steps")).shape == (5, 0)
 
 
-# pandas' word for a step on certain days, our word, how it is said, the steps of a season
+# pandas' name for a step on certain days, our name, the words for it, and the possible seasons in steps
 DAYS = [
     ("BME", "BME", "monthly (last business day)", (12,)),
     ("BMS", "BMS", "monthly (first business day)", (12,)),
@@ -247,7 +247,7 @@ def days_of(word: str, periods: int = 60) -> np.ndarray:
 @pytest.mark.parametrize(("word", "own", "words", "season"), DAYS, ids=[row[0] for row in DAYS])
 def test_steps_on_certain_days(word: str, own: str, words: str, season: tuple[int, ...]) -> None:
     times = days_of(word)
-    for kept in (times, np.delete(times, [7, 8, 30])):  # without some rows, too
+    for kept in (times, np.delete(times, [7, 8, 30])):  # also if some rows are missing
         frequency = infer_frequency(kept)
         assert str(frequency) == own
     assert frequency.words == words
@@ -258,7 +258,7 @@ def test_steps_on_certain_days(word: str, own: str, words: str, season: tuple[in
     assert exact.all()
     backwards, _ = positions(times, frequency, times[20])
     np.testing.assert_array_equal(backwards, np.arange(60) - 20)
-    for first in range(14):  # from the 28th of February on, too
+    for first in range(14):  # also from the 28th of February
         np.testing.assert_array_equal(advance(times[first], frequency, 40), times[first + 1 :][:40])
     assert not positions(times + np.timedelta64(1, "D"), frequency, times[0])[1].all()
     assert np.isfinite(calendar_features(times, frequency)).all()

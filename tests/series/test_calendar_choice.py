@@ -32,12 +32,17 @@ def chosen(
 @pytest.mark.parametrize(
     ("values", "step", "horizon", "expected"),
     [
-        (20 + DAY + WEEKEND + noise(1344), "h", 24, False),  # the week that is repeated knows them
+        (
+            20 + DAY + WEEKEND + noise(1344),
+            "h",
+            24,
+            False,
+        ),  # the naive forecast repeats a week, so it has the weekends already
         (20 + DAY + noise(1344), "h", 24, False),
         (20 + 5 * np.sin(np.arange(300) * 6 * np.pi / 365) + noise(300) / 2, "3D", 8, True),
         (20 + np.arange(700) % 7 + noise(700), "D", 14, False),
         (20 + noise(12), "D", 3, False),
-        (np.full(300, 1e300), "D", 3, True),  # most values are equal to the one before
+        (np.full(300, 1e300), "D", 3, True),  # a constant series
     ],
     ids=["weekends", "days alone", "a year", "weeks alone", "few", "constant"],
 )

@@ -24,7 +24,7 @@ ROLES = SeriesOptions(past=("rain",), future=("offer", "price"), static=("size",
 
 
 def rows(count: int, first: int = 0, ids: tuple[str, ...] = ("a", "b"), more: int = 0) -> Any:
-    """Days of each id; the target ends `more` rows before the known future."""
+    """Return a table with `count` days of each id, and `more` days of known future without a target."""
     at = np.arange(first, first + count + more)
     days = (np.datetime64("2020-01-01") + at).astype(str).tolist()
     target = [*(at[:count] % 7 + 1.0), *[NAN] * more]
@@ -194,7 +194,7 @@ def test_a_network_of_other_sizes_is_refused(codec: ForecastCodec, name: str) ->
 
 
 def put(name: str, value: Any) -> Callable[[dict[str, Any], dict[str, np.ndarray]], None]:
-    """Set one part, `name` as in ``rule.horizon``; an array where it begins with ``codec.``."""
+    """Return a change of a codec: set the field `name`, as in "rule.horizon", or an array."""
 
     def change(form: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         if name.startswith("codec."):

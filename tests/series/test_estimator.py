@@ -139,7 +139,7 @@ def test_an_update_goes_on(fitted: Forecaster) -> None:
 
 
 def test_rows_are_read_as_they_were_for_training(tmp_path: Path) -> None:
-    # the parameters of the estimator apply where a model file keeps nothing
+    # a model file does not store date_format and duplicates, so update takes them from the estimator
     def rows(first: int, count: int) -> dict[str, list[Any]]:
         days = [f"{text[8:]}/{text[5:7]}/{text[:4]}" for text in stamps(first, count)]
         twice = [*days, days[-1]]
@@ -160,7 +160,7 @@ def test_score_is_the_skill(fitted: Forecaster) -> None:
 
 
 class Spy:
-    """Records the series with which cross validation calls training."""
+    """Record the series that cross validation trains on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import elman.training
@@ -256,7 +256,7 @@ def test_a_random_walk_is_reported_as_not_predictable() -> None:
 
 @pytest.mark.slow
 def test_a_predictable_series_is_reported_as_such() -> None:
-    # a season that changes its sign every time: the naive forecasts are all wrong
+    # every season has the opposite sign of the season before, so the naive forecasts are wrong
     at = np.arange(400)
     values = 5 * np.sin(at * 2 * np.pi / 12) + np.where(at // 6 % 2, 1, -1)
     model = Forecaster(
@@ -297,7 +297,7 @@ def test_more_series_than_one_block_holds(count: int) -> None:
 
 
 @pytest.mark.parametrize("windows", [2, 3, 4, 7])
-def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
+def test_the_block_size_does_not_change_the_measures(
     monkeypatch: pytest.MonkeyPatch, windows: int
 ) -> None:
     from elman.series import windows as module
@@ -308,7 +308,7 @@ def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
     rule = model.model_.codec.rule
     monkeypatch.setattr(module, "MAX_BATCH_NUMBERS", 3 * (rule.window + rule.reach) * 4)
     assert rule.batch_size == 3
-    # blocks of another size add their rows in another order
+    # with another block size, the rows are added in another order
     assert model.evaluate(values, windows=windows).to_dict()["methods"][0]["mae"] == pytest.approx(
         before["methods"][0]["mae"], rel=1e-6
     )
@@ -365,7 +365,7 @@ def test_the_interval_of_rare_values_is_as_wide_as_they_are() -> None:
     low, high = (end[0] for end in forecast.interval(95))
     assert low[spike] == 0
     assert high[spike] > 40
-    # and on days without rare values it is narrow
+    # on the other days the interval is narrow
     assert np.median(high - low) < 5
 
 

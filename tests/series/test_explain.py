@@ -1,4 +1,4 @@
-"""Explanations of forecasts, compared with plain re-runs and with networks whose true shares are known."""
+"""Explanations of forecasts, compared with forecasts for changed values and with known networks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from forecasters import OFFERS, make_forecaster, sales, shop, skipping
 
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu"), ("gru", "tanh"), ("lstm", "tanh")]
 CELLS.append(("mingru", "tanh"))
-# float32 sums of a few hundred terms of size 1, of which an answer has a handful behind it
+# Rounding error of a forecast: a few float32 sums, one after the other, of a few hundred terms of size 1.
 FLOAT32 = 300 * 2.0**-24
 NAN = float("nan")
 pytestmark = pytest.mark.usefixtures("way", "few_draws")
@@ -66,7 +66,8 @@ def test_terms_sum_to_the_forecast(cell: str, activation: str, log: bool) -> Non
             name = "logarithm of the forecast" if logarithm else "forecast"
             name = f"mean {name}" if target is None else name
             assert told.score_name == name
-            assert not told.exact  # which rectifiers are open is held
+            # not exact, because the decomposition holds the rectifiers open or closed as they are
+            assert not told.exact
             if method == DECOMPOSITION:
                 assert abs(told.residual) <= tolerance(told)
             if method == INTEGRATED:
@@ -106,7 +107,7 @@ def test_left_out_is_a_plain_re_run() -> None:
     found = named(told)
     for lag in range(1, 15):
         other = values.copy()
-        # the value a season before, or its mean with the value a season after if there is one
+        # replace a value by that of a season before, or by the mean of those a season before and after
         other[T - lag] = values[T - lag - 7]
         if lag > 7:
             other[T - lag] = (values[T - lag - 7] + values[T - lag + 7]) / 2
@@ -137,12 +138,12 @@ def test_only_the_repeated_values_explain_a_naive_forecast() -> None:
         expected = values[-lag] - values[-lag - 7]
         assert found.pop(f"lag {lag}") == pytest.approx(expected, rel=1e-9)
         assert not any(found.values())
-        # values that the naive forecast does not repeat do not count, whatever replaces them
+        # values that the naive forecast does not repeat have no contribution by any method
         told = explain_forecast(predictor, target=target)
         found = named(told)
         assert found.pop(f"lag {lag}") != 0
         assert not any(found.values())
-        # the decomposition measures the distance from the level of the window
+        # the contribution by the decomposition is the value's distance from the level of the window
         told = explain_forecast(predictor, target=target, method=DECOMPOSITION)
         found = named(told)
         level = values[-7:].mean()
@@ -153,9 +154,9 @@ def test_only_the_repeated_values_explain_a_naive_forecast() -> None:
 
 
 def test_a_known_weight_gives_a_known_share() -> None:
-    """The network is one weight of a known-future column, so the share of the column is known."""
+    """The network has a single weight, from a known-future column, so the column's contribution is known."""
     series = load_series(sales(0, 30, more=5), OFFERS)
-    weight, kind = 0.7, 3 + 1  # behind level, change, missing; and rain
+    weight, kind = 0.7, 3 + 1  # its input follows those of level, change, missing and rain
     predictor = skipping(series, {kind: weight})
     prepared, _ = predictor.codec.windows(series).prepare(np.arange(2), np.array([30, 30]))
     scaler = predictor.codec.future
@@ -202,7 +203,7 @@ def test_a_static_covariate_has_its_share(method: str) -> None:
 def test_a_value_that_stands_alone_has_the_whole_share(
     method: str, long_season: int, cell: str
 ) -> None:
-    """All values but one equal the level, so only that one can have moved the forecast of any network."""
+    """All values but one equal the level, so only that value can change the forecast of a random network."""
     for lag in range(8, 29):
         values = np.full(60, 20.0)
         values[-lag] += 5
@@ -219,9 +220,9 @@ def test_a_value_that_stands_alone_has_the_whole_share(
         found = named(told)
         assert found.pop(f"lag {lag}") != 0
         assert not any(found.values())
-        # if the network hardly reads the value, only the kinks of its rectifiers remain
+        # the residual comes from rectifiers that the value switches, and is small
         assert abs(told.residual) < 1e-3 * 5
-        # the rest is the answer for a window at its level, whose only inputs are the facts
+        # the bias is the forecast for a window in which every value equals the level
         assert abs(told.bias - 20) < 5
 
 
@@ -240,7 +241,7 @@ def test_a_mirrored_series_has_mirrored_shares() -> None:
 def test_quantiles_that_change_places_are_explained_in_their_order() -> None:
     series = load_series(20 + 3 * np.sin(np.arange(40.0)))
     model = make_forecaster(series, members=3)
-    # corrections that reverse the order of quantiles that lie close together
+    # these corrections change the order of quantiles that are close to each other
     codec = replace(model.codec, corrections=np.array([0.3, -0.2, 0.1, -0.3, 0.2]))
     predictor = ForecastPredictor(Model(model.config, model.arrays, codec, {}))
     for target in (None, 1, 2, 3, 4, 5):
@@ -297,7 +298,7 @@ def test_hazards_of_series(method: str, values: list[float]) -> None:
     history = replace(history, values=(np.array(values),))
     told = explain_forecast(predictor, history, method=method)
     assert adds_up(told) or abs(told.score) > 1e200
-    told.to_json()  # refuses what is not finite
+    told.to_json()  # raises an error if a number is not finite
     missing = np.isnan(history.values[0])[::-1]
     assert not any(missing[int(name.removeprefix("lag ")) - 1] for name in told.inputs)
     if method == DECOMPOSITION:

@@ -45,9 +45,9 @@ def test_any_series_has_finite_forecasts(values: list[float], horizon: int, seas
     assert 1 <= find_season(values, [season]) <= max(1, len(values) // 3)
 
 
-def test_missing_values_are_stepped_over() -> None:
+def test_missing_values_are_skipped() -> None:
     assert naive([1.0, 2.0, NAN, np.inf], 2).tolist() == [2.0, 2.0]
-    # the last value of each phase of the season; an unknown phase gets the last value of all
+    # the last value of each phase of the season; a phase without a value gets the last known value
     assert seasonal_naive([1.0, 2.0, NAN, 4.0, NAN, NAN], 4, 3).tolist() == [4.0, 2.0, 4.0, 4.0]
     # the line rises from 2 to 8 in three steps; the first forecast is two steps later
     assert drift([NAN, 2.0, NAN, NAN, 8.0, NAN], 2).tolist() == [12.0, 14.0]
@@ -70,7 +70,7 @@ def test_what_is_no_series_is_refused() -> None:
 
 
 def by_definition(values: np.ndarray, m: int) -> bool:
-    """M4's test, written as plain sums."""
+    """Return whether the season passes the test of the M4 competition, written as plain sums."""
     n, centred = len(values), values - values.mean()
     r = [sum(centred[k:] * centred[: n - k]) / sum(centred**2) for k in range(m + 1)]
     return n >= 3 * m and abs(r[m]) > 1.645 * np.sqrt((1 + 2 * sum(x**2 for x in r[1:m])) / n)
@@ -99,7 +99,7 @@ def test_the_season_of_the_calendar_is_found() -> None:
     assert find_season(gaps, [12]) == 12
 
 
-def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more() -> None:
+def test_the_week_is_found_if_it_explains_more_than_the_day() -> None:
     draw = np.random.default_rng(0)
     hours = np.arange(24 * 7 * 6)
     day, weekend = np.sin(hours * 2 * np.pi / 24), (hours // 24 % 7 >= 5) * 1.0
@@ -110,7 +110,7 @@ def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more() -> None:
 
 
 def test_a_season_that_no_calendar_knows_is_found_in_the_data() -> None:
-    # cycles of 9 to 13 years, like those of the sun
+    # monthly values with cycles of 9 to 13 years, like the number of sunspots
     draw = np.random.default_rng(4)
     phase = np.cumsum(2 * np.pi / np.repeat(draw.uniform(9, 13, 20), 120) / 12)
     cycle = (1 + np.sin(phase)) * 50 + draw.normal(size=len(phase)) * 15
@@ -135,7 +135,7 @@ def sluggish(draw: np.random.Generator, n: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", [walk, white, sluggish])
 @pytest.mark.parametrize("n", [60, 300])
 def test_noise_has_no_season(kind: Callable[..., Any], n: int) -> None:
-    # by their limits of 5 % and 1 %, at most 10 and 2 of 200 are expected to be found,
+    # by chance, a given season is found in 5 % of the series and a search finds one in 1 %: 10 and 2 of 200,
     # plus three standard deviations
     draw = np.random.default_rng(n)
     found = [
@@ -156,13 +156,13 @@ def test_a_long_series_is_searched_in_a_moment() -> None:
     values = np.sin(np.arange(100_000) * 2 * np.pi / 144) + 0.1 * draw.normal(size=100_000)
     before = time.process_time()
     assert find_season(values) == 144
-    # this costs a few products of 2^18 numbers and a search of 33,000 lags, not the 10^9 of all pairs
+    # the search needs a few Fourier transforms of 2^18 numbers and 33,000 lags, not all 10^9 pairs
     assert time.process_time() - before < 30
 
 
 @pytest.mark.parametrize("method", ["naive", "seasonal naive", "drift"])
 def test_the_intervals_cover_what_they_promise(method: str) -> None:
-    # for each method a process that it describes exactly, with unit errors
+    # for each method, draw from the process for which it is exact, with errors of size 1
     draw = np.random.default_rng(5)
     inside = np.zeros(6)
     for _ in range(400):
@@ -173,5 +173,5 @@ def test_the_intervals_cover_what_they_promise(method: str) -> None:
             values = errors.cumsum() + (0.5 * np.arange(126) if method == "drift" else 0.0)
         low, high = naive_quantiles(values[:120], 6, 3, [0.1, 0.9])[method]
         inside += (low <= values[120:]) & (values[120:] <= high)
-    # 80 % of 400, within four standard deviations of a share of 400
+    # 80 % of the 400 series, within four standard deviations
     assert inside / 400 == pytest.approx(np.full(6, 0.8), abs=4 * np.sqrt(0.8 * 0.2 / 400))

@@ -112,7 +112,7 @@ def test_plain_dates_and_a_zone_without_a_midnight() -> None:
     series = load_series(rows, SeriesOptions(timezone=zone))
     assert str(series.frequency) == "D"
     np.testing.assert_array_equal(series.times[0], days.to_numpy().astype("M8[us]"))
-    # stamps with the zone: once a year clocks skip midnight, and the day begins at 1 o'clock
+    # stamps with a time zone whose clocks skip midnight once a year, so that this day begins at 1 o'clock
     aware = days.tz_localize(zone, nonexistent="shift_forward")
     series = load_series(pd.DataFrame({"ds": aware, "y": np.arange(700.0)}))
     np.testing.assert_array_equal(series.times[0], days.to_numpy().astype("M8[us]"))
@@ -120,7 +120,7 @@ def test_plain_dates_and_a_zone_without_a_midnight() -> None:
     assert local_days(np.array(["2020-01-01T00", "2020-01-01T01"], "M8[us]"), zone) is None
 
 
-def test_one_row_of_hours_is_where_it_was() -> None:
+def test_a_single_row_keeps_its_hour() -> None:
     hours = pd.date_range("2021-06-01", periods=30, freq="h", tz="Europe/Berlin")
     series = load_series(pd.DataFrame({"ds": hours, "y": np.arange(30.0)}))
     one = load_series(pd.DataFrame({"ds": hours[-1:], "y": [29.0]}), SeriesOptions(frequency="h"))

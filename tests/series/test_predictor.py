@@ -1,4 +1,4 @@
-"""Forecasts equal those of the torch network, are finite, and do not depend on how the values arrived."""
+"""Forecasts equal those of the torch network, are finite, and are the same after an update as after a fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from elman.tables.writer import write_table
 from forecasters import LEVELS, OFFERS, make_forecaster, sales, stamps
 
 NAN = float("nan")
-# float32 sums of a few hundred terms of size 1, on both sides
+# Rounding error of two float32 sums of a few hundred terms of size 1.
 TOLERANCE = 2e-5
 
 
@@ -300,7 +300,7 @@ def test_weights_of_any_size_give_finite_forecasts() -> None:
 
 
 def forged(path: Path, form: dict[str, Any], given: dict[str, np.ndarray]) -> str:
-    """Return the message with which a forged codec is refused, and check that refusal is cheap."""
+    """Return the error message for a model file with a forged codec, and check that it comes quickly."""
     arrays, metadata = container.read(path)
     for name, value in form.items():
         *outer, last = name.split(".")
@@ -355,7 +355,7 @@ def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> Non
     assert shop.evaluate(sales(30, 15), windows=1).windows == 2
     assert shop.evaluate(sales(30, 15), step=2).windows == 12
     assert shop.evaluate(sales(30, 4)).values == 8
-    # the window of an origin is the forecast made there
+    # evaluation at an origin measures the forecast that the model makes there
     moved = shop.updated(sales(30, 10))
     later = sales(40, 5)
     mine = np.array(later["y"]).reshape(2, 5)
@@ -448,7 +448,7 @@ def test_the_mean_of_quantiles_is_that_of_the_distribution() -> None:
     ):
         found = mean_of_quantiles(distribution.ppf(levels), levels)
         assert found == pytest.approx(distribution.mean(), abs=tolerance * distribution.std())
-    # rare events of a constant size
+    # events of size 80 that are too rare for all quantiles but the last
     rare = np.array([0, 0, 0, 0, 0, 0, 0, 0, 80.0])
     assert 0 < mean_of_quantiles(rare, levels) < 4
     assert mean_of_quantiles(np.array([[4.0], [5.0]]), (0.5,)).tolist() == [4.0, 5.0]
@@ -496,7 +496,7 @@ def test_days_that_are_missing_by_chance_are_forecast() -> None:
     for gone in (draw.random(70) < 0.3, (at % 7 == 6) & (at < 63)):
         values = np.where(gone, NAN, 20 + np.sin(at))
         assert not closed_steps(values, Frequency(1, "D"), 14).any()
-    # three weeks are too short, and without dates there are no days
+    # three weeks are too short to infer closed days, and steps without dates have no weekdays
     week = np.tile([1.0, 1, 1, 1, 1, 1, NAN], 3)
     assert not closed_steps(week, Frequency(1, "D"), 14).any()
     assert not closed_steps(np.tile(week, 3), Frequency(1, "steps"), 14).any()

@@ -24,7 +24,7 @@ def windows(
     name: str = "a",
     forecast: Callable[..., Any] | None = None,
 ) -> list[Window]:
-    """Make windows of a series; by default the forecast is the truth."""
+    """Make windows of a series; without `forecast`, the median forecast is the truth."""
     made = []
     for origin in origins:
         truth = values[origin : origin + horizon]
@@ -48,7 +48,7 @@ def season(n: int = 240) -> np.ndarray:
     return 50 + np.arange(n) / 10 + 9 * np.sin(np.arange(n) * np.pi / 6) + draw.normal(size=n)
 
 
-def test_a_forecast_that_repeats_is_told_so_in_words() -> None:
+def test_the_report_says_that_a_forecast_repeats_the_last_value() -> None:
     report = forecast_report(windows(walk(), range(200, 390, 10), 10, forecast=repeated), LEVELS)
     assert report.repeats_last
     assert report.sentences[-1] == "the forecast is, in effect, THE LAST VALUE REPEATED"
@@ -58,7 +58,7 @@ def test_a_forecast_that_repeats_is_told_so_in_words() -> None:
     assert [row.name for row in report.methods] == ["the network", "naive", "drift", "average"]
 
 
-def test_a_good_forecast_is_told_so_in_words() -> None:
+def test_the_report_says_that_a_forecast_is_good() -> None:
     good = windows(season(), range(120, 228, 12), 12, 12)
     report = forecast_report(good, LEVELS)
     assert not report.repeats_last
@@ -86,12 +86,12 @@ def test_the_figures_are_those_of_the_measures() -> None:
         np.mean([mase(w.quantiles[2], w.truth, w.history, 12) for w in some])
     )
     assert network.smape == pytest.approx(np.mean([smape(w.quantiles[2], w.truth) for w in some]))
-    # the truth lies 1.5 below the middle: outside ±1, within ±2
+    # the truth is 1.5 below the median: outside the interval of ±1, inside that of ±2
     assert [(one.level, one.coverage) for one in network.intervals] == [(0.8, 0.0), (0.95, 1.0)]
     assert [one.width for one in network.intervals] == pytest.approx([2.0, 4.0])
 
 
-def test_series_without_a_season_stand_beside_the_last_value() -> None:
+def test_series_without_a_season_have_no_seasonal_naive_forecast() -> None:
     plain = walk()
     some = windows(season(), [120], 6, 12) + windows(plain, [200], 6, 1, "b")
     rows = {row.name: row for row in forecast_report(some, LEVELS).methods}
@@ -106,7 +106,7 @@ def test_constant_series() -> None:
     assert [row.mase for row in report.methods] == [None] * 4
     assert (report.skill.value, report.skill.verdict) == (0.0, "not better")
     assert not report.repeats_last
-    # beside a series that varies, a constant one is left out of the scaled errors
+    # the scaled errors leave out a constant series if another series varies
     both = windows(flat, [20], 5) + windows(walk(), [200], 5, 1, "b")
     moving = forecast_report(both[1:], LEVELS)
     assert forecast_report(both, LEVELS).methods[1].mase == moving.methods[1].mase
@@ -169,8 +169,8 @@ def test_the_report_prints_as_a_table_and_goes_into_json() -> None:
     assert form["sentences"] == list(report.sentences)
 
 
-def test_the_better_of_the_simple_forecasts_is_compared_with() -> None:
-    # days of 4 steps whose height depends on the day of a 7-day week
+def test_the_network_is_compared_with_the_best_simple_forecast() -> None:
+    # days of 4 steps, whose level depends on the day of the week: a season of 28
     draw = np.random.default_rng(0)
     at = np.arange(28 * 12)
     values = np.sin(at * np.pi / 2) + 5 * ((at // 4) % 7) + 0.1 * draw.normal(size=len(at))
@@ -185,7 +185,7 @@ def test_the_better_of_the_simple_forecasts_is_compared_with() -> None:
     assert "seasonal naive 999" not in str(report)
 
 
-def test_of_white_noise_the_average_is_the_best_simple_forecast() -> None:
+def test_the_average_is_the_best_simple_forecast_of_white_noise() -> None:
     values = np.random.default_rng(0).normal(size=300)
     zero = np.zeros((1, 5))
     made = [Window("a", values[:n], values[n : n + 5], zero, 7) for n in range(100, 290, 5)]
@@ -195,7 +195,7 @@ def test_of_white_noise_the_average_is_the_best_simple_forecast() -> None:
 
 
 @pytest.mark.slow
-def test_correlated_series_do_not_make_chance_skill() -> None:
+def test_correlated_series_do_not_turn_chance_into_skill() -> None:
     # random walks with a common component, forecast with a meaningless trend
     called = 0
     for trial in range(60):
@@ -209,5 +209,5 @@ def test_correlated_series_do_not_make_chance_skill() -> None:
                 made.append(Window(name, walk[:n], walk[n : n + 5], rows, time=n))
         (naive,) = (one for one in forecast_report(made, [0.5]).skills if one.against == "naive")
         called += naive.verdict == "better"
-    # one time in twenty plus three standard deviations; counted as independent series it would be 20
+    # 5 % of 60 trials plus three standard deviations; if the series counted as independent, it would be 20
     assert called <= 60 * 0.05 + 3 * np.sqrt(60 * 0.05 * 0.95)

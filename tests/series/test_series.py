@@ -54,8 +54,8 @@ OCTOBER = ["2020-10-25 01:00", "2020-10-25 02:00", "2020-10-25 02:00", "2020-10-
 MARCH = ["2020-03-29 00:00", "2020-03-29 01:00", "2020-03-29 03:00", "2020-03-29 04:00"]
 ALREADY = "2020-01-02 again, as in row 2, with"
 
-# what stands in the rows, the options, and either the values of each series and words of a warning,
-# or the words of the error
+# of each case: the table and the options; then the values of each series and a part of the warning, or a part
+# of the error and ""
 Outcome = tuple[dict[str, Any], dict[str, Any], "list[list[float]] | str", str]
 HAZARDS: dict[str, Outcome] = {
     "a missing date": (
@@ -500,7 +500,7 @@ def test_known_future_columns_may_be_longer_than_the_values() -> None:
         "1 rows behind the last value: left out, the forecast begins there (series 'y')"
         in series.warnings
     )
-    # future rows need no target, and are not filled
+    # rows of the known future need no target, and their missing covariates are not filled
     strict = SeriesOptions(past=("rain",), future=("offer",), missing="error")
     with pytest.raises(DataError, match="row 5: 'offer' is missing"):
         load_series(data, strict)
@@ -759,11 +759,11 @@ def test_the_index_of_a_frame_is_a_column() -> None:
     assert load_series(pd.Series(ahead, index=[5, 3, 6])).values[0][2:].tolist() == [3, 2]
     numbers = load_series(pd.Series(ahead, index=[20200103, 20200101, 20200102]))
     assert (numbers.values[0].tolist(), numbers.frequency.unit) == ([1, 2, 3], "D")
-    # an index that only counts, or stands beside dates, is ignored
+    # an index that only counts the rows, or belongs to a table with dates, is ignored
     assert load_series(pd.Series(ahead)).values[0].tolist() == ahead
     dated = pd.DataFrame(frame(days(3), ahead), index=[7, 9, 2])
     assert load_series(dated).values[0].tolist() == ahead
-    # repeated numbers cannot be the time of one series, so this is an error; of several series they can
+    # an index with repeated numbers is no time of a single series, but it can be the time of several
     again = load_series(pd.concat([pd.Series(ahead), pd.Series(ahead)]))
     assert again.values[0].tolist() == ahead * 2
     assert "columns not used: 'index'" in again.warnings

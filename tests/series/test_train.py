@@ -80,7 +80,7 @@ def panel(values: np.ndarray, rain: np.ndarray) -> SeriesSet:
 def test_held_out_values_are_not_trained_on(garbage: float) -> None:
     values = waves()["a"]
     rain = np.cos(np.arange(90.0))
-    # without validation steps, which could choose another best network
+    # a single evaluation, so that validation cannot choose another network
     settings = {"refit": False, "evaluations": 1}
     whole = train(panel(values, rain), **settings)
     held = round(0.15 * 90)
@@ -96,7 +96,7 @@ def test_held_out_values_are_not_trained_on(garbage: float) -> None:
 
 
 def test_values_of_the_test_set_choose_nothing() -> None:
-    # neither the best step, nor the calibration, nor the window rule depends on them
+    # the best step, the calibration and the window rule do not depend on the test set
     values, settings = waves()["a"], {"refit": False, "evaluations": 3, "season": None}
     one = train(load_series(values), **settings)
     held = round(0.15 * 90) // 2
@@ -110,7 +110,7 @@ def test_values_of_the_test_set_choose_nothing() -> None:
         two.model.card["held_out"]["methods"][0]["mae"]
         > 2 * (one.model.card["held_out"]["methods"][0]["mae"])
     )
-    # validation values do choose
+    # but the validation set does influence them
     values[-held - 3 : -held] += 20
     three = train(load_series(values), **settings)
     assert three.model.card["validation"] != one.model.card["validation"]
@@ -129,7 +129,7 @@ def test_windows_of_the_test_come_after_those_of_validation(count: int, tested: 
     assert test is not None
     assert {*validate.series.tolist()} == {*range(count)}
     assert len(test) <= max(4000, tested * count)
-    # the true values of validation end where those of the test begin
+    # the validation windows end where the test windows begin
     _, truth = validate.prepare(np.arange(len(validate)))
     last = validate.origins + np.where(np.isfinite(truth), np.arange(1, 5), 0).max(axis=1)
     assert last.max() == 74
@@ -157,7 +157,7 @@ def test_threads_change_nothing(series: SeriesSet) -> None:
     assert weights(train(series)) == weights(train(series, threads=2))
 
 
-def test_members_are_unlike(series: SeriesSet) -> None:
+def test_members_differ(series: SeriesSet) -> None:
     arrays = train(series).model.arrays
     names = [name.removeprefix("members.0.") for name in arrays if name.startswith("members.0.")]
     assert len(arrays) == 2 * len(names)
@@ -172,7 +172,7 @@ def test_an_untrained_network_gives_the_naive_forecast(series: SeriesSet) -> Non
 
 
 def test_it_learns() -> None:
-    # each wave is the one before it upside down, so the seasonal naive forecast is always wrong
+    # each wave is the wave before it with the opposite sign, so the seasonal naive forecast is always wrong
     at = np.arange(240)
     values = np.sin(at * 2 * np.pi / 6) * np.where(at // 6 % 2, 1, -1)
     outcome = train(
@@ -189,7 +189,7 @@ def test_it_learns() -> None:
 
 
 class CutOffError(Exception):
-    """Ends a run in the middle, as a kill would."""
+    """Error that ends a run in the middle, as if the process was killed."""
 
 
 @pytest.mark.parametrize(("event", "count"), [("evaluation", 2), ("evaluation", 3)])
@@ -320,14 +320,14 @@ def test_corrections_make_intervals_hold_their_share() -> None:
         for low in range(len(levels) // 2):
             inside = (moved[..., low] <= truth) & (truth <= moved[..., -1 - low])
             share = levels[-1 - low] - levels[low]
-            # a quantile of 1,600 numbers lies between two of them
+            # not exact, because a quantile of 1,600 numbers lies between two of them
             assert inside[known].mean() == pytest.approx(share, abs=2 / known.sum())
         assert corrections[len(levels) // 2] == 0
         np.testing.assert_array_equal(corrections, -corrections[::-1])
 
 
 def test_intervals_hold_on_fresh_values() -> None:
-    # noise whose size differs between series, and shows only in the window
+    # series of noise with different scales, which the network can see in the window only
     draw = np.random.default_rng(1)
     count, trained, fresh, horizon = 30, 60, 120, 2
     sizes = np.exp(draw.uniform(-2, 2, count))
@@ -346,7 +346,7 @@ def test_intervals_hold_on_fresh_values() -> None:
     n, m = card["values"] / horizon, report.values / horizon
     assert abs(found.coverage - 0.8) < 4 * np.sqrt(0.8 * 0.2 * (1 / n + 1 / m))
     (told,) = (one for one in card["methods"][0]["intervals"] if one["level"] == 0.8)
-    # measured on a test set as large as the validation set
+    # this test set is as large as the validation set, so m = n
     assert abs(told["coverage"] - 0.8) < 4 * np.sqrt(0.8 * 0.2 * 2 / n)
 
 
@@ -380,7 +380,7 @@ def test_two_processes_train_what_one_trains(series: SeriesSet, tmp_path: Path) 
         found.append(load(output).model)
     one, two = found
     for name, array in one.arrays.items():
-        # gradients are summed in another order, in twice 6 steps of Adam
+        # two processes add gradients in another order, which 12 steps of Adam magnify
         np.testing.assert_allclose(two.arrays[name], array, atol=2e-3, err_msg=name)
     assert two.card["identity"]["processes"] == 2
 
@@ -436,7 +436,7 @@ def test_without_a_budget_a_run_has_a_limit(count: int, horizon: int) -> None:
 
 
 def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    # a second of this test stands for a minute of a run
+    # a limit of 1.5 seconds instead of minutes
     monkeypatch.setattr("elman.series.plan.FORECAST_LIMIT", 1.5)
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"})
     events: list[dict[str, Any]] = []
@@ -446,7 +446,7 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert events[0]["plan"]["limit"] == 1.5
     (stage,) = (event for event in events if event["event"] == "stage")
     assert stage["steps"] > 0
-    # training uses the limit, and evaluation a fifth more
+    # training keeps the limit; evaluation takes extra time
     assert outcome.model.card["training"]["seconds"] < 1.5
     assert time.monotonic() - begun < 60
 
@@ -464,7 +464,7 @@ def test_values_behind_a_long_gap_are_trained_on() -> None:
 
 
 def test_the_season_with_the_lower_error_is_repeated() -> None:
-    # days of 4 steps in weeks of 7 days: the height depends on the day of the week
+    # days of 4 steps in weeks of 7 days; with size 3, the level depends on the day of the week
     at = np.arange(28 * 20)
     noise = 0.1 * np.random.default_rng(0).standard_normal(len(at))
     day = np.sin(at * np.pi / 2)

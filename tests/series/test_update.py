@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 
 
 def shops(first: int, count: int) -> pd.DataFrame:
-    """Days of two shops, with covariates and static columns of texts and of numbers."""
+    """Return `count` days of two shops, with covariates, and static columns of texts and numbers."""
     day = range(first, first + count)
     stamps = pd.date_range("2021-01-01", periods=first + count)[first:]
     parts = []
@@ -74,7 +74,7 @@ def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_pat
     forecast = predictor.predict(series=pd.concat([shops(0, 40), turned]))
     predictor.update(turned.iloc[::-1])
     assert predictor.predict().quantiles.tobytes() == forecast.quantiles.tobytes()
-    # series read with the columns in another order, and with a single category of each text
+    # series that another estimator read, with columns in another order and only one category of each text
     other = elman.Forecaster(
         **SMALL, **ROLES, past="rain,wind", future="offer", static=",".join(reversed(static))
     ).read(later[later["shop"] == "b"])
@@ -121,7 +121,7 @@ def test_new_rows_without_any_value_are_refused_in_one_line(model: ForecastPredi
 
 
 def test_rows_that_are_known_already(model: ForecastPredictor) -> None:
-    # a nightly job may send all of its last days
+    # a nightly job may send the last 30 days every time
     for night in range(60, 63):
         model.update(shops(night - 30, 31))
     assert [len(values) for values in model.history.values] == [63, 63]
@@ -170,12 +170,12 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
     series.save(tmp_path / "m.safetensors")
     loaded = elman.load(tmp_path / "m.safetensors", kind=ForecastPredictor)
     models: tuple[elman.Forecaster | ForecastPredictor, ...] = (series, loaded)
-    number: Any = 7  # an id as the table has it
+    number: Any = 7  # the id as a number, as in the table
     for model in models:
         joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
         assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
         assert model.stream(number).predict().ids == ("7",)
-    # across the hour that clocks show twice
+    # the forecast includes the hour that clocks show twice at the end of summer time
     model.update(own.groupby("shop").head(72))
     joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
     assert joined["y"].tolist() == [72, 73, 74, 75, 76, 77, 78] * 2

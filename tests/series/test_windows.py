@@ -49,7 +49,7 @@ def test_values_after_the_origin_change_nothing(
         after[origin:] = garbage
         known[origin:, :2] = np.nan_to_num(garbage)
         assert same(one(after, origin, of, covariates=[known]), before)
-        # a shorter series equals one whose later values are unknown
+        # cutting the later values off gives the same window as values that are unknown
         assert same(one(values[:origin], origin, of, covariates=[known]), before)
 
 
@@ -77,9 +77,9 @@ def test_other_series_and_later_windows_change_nothing(draw: np.random.Generator
 def test_a_window_by_hand() -> None:
     of = WindowRule(horizon=3, season=2, long_season=4, segment=2, window=4, log=False)
     found = one([1.0, 2.0, 3.0, NAN], 4, of)
-    # the last known value of each phase: 3 for odd steps, 2 for even ones
+    # the last known value of each phase of the season: 3, then 2
     assert found.base.tolist() == [[3.0, 2.0, 3.0]]
-    # the only known seasonal change, and the deviation of 1, 2, 3 from 3
+    # 2 is the only known change over a season; `deviation` is that of 1, 2, 3 from the base value 3
     assert found.unit.tolist() == [2.0]
     deviation = np.float64(np.sqrt(5 / 3)).clip(min=2.0)
     assert found.inputs.shape == (4, 1, of.input_size) == (4, 1, 4 * 2 + 2 + 2)
@@ -123,16 +123,16 @@ def test_scaling_by_a_power_of_two_changes_no_digit(
     assert scaled.unit.tobytes() == np.ldexp(prepared.unit, exponent).tobytes()
 
 
-def test_moving_by_a_constant_changes_only_the_base(draw: np.random.Generator) -> None:
+def test_adding_a_constant_changes_only_the_base(draw: np.random.Generator) -> None:
     values = draw.standard_normal(20)
     prepared, moved = one(values, 20, rule()), one(values + 100.0, 20, rule())
-    # float64 differences of numbers near 100 are exact to 100 · 2^-52; inputs are float32
+    # float64 differences of numbers close to 100 have an error of 100 · 2^-52, and the inputs are float32
     np.testing.assert_allclose(moved.inputs, prepared.inputs, atol=1e-5)
     np.testing.assert_allclose(moved.base, prepared.base + 100, rtol=1e-12)
     np.testing.assert_allclose(moved.unit, prepared.unit, rtol=1e-10)
 
 
-def test_logarithms_make_a_factor_a_constant(draw: np.random.Generator) -> None:
+def test_with_logarithms_a_factor_acts_like_a_constant(draw: np.random.Generator) -> None:
     of, values = rule(log=True), 1 + draw.random(20)
     prepared, scaled = one(values, 20, of), one(1000 * values, 20, of)
     np.testing.assert_allclose(scaled.inputs, prepared.inputs, atol=1e-5)
@@ -213,7 +213,7 @@ def test_a_window_of_few_values_has_the_usual_unit(log: bool) -> None:
     usual = rule(season=1, long_season=0, log=log, usual=0.05)
     alone = one([100.0], 1, usual)
     assert alone.unit[0] == pytest.approx(0.05 if log else 5.0)
-    # many equal values need no such bound
+    # with many equal values, the usual unit is not needed
     assert one([100.0] * 12, 12, usual).unit[0] < 0.01
 
 
@@ -226,10 +226,10 @@ def test_a_window_of_mostly_equal_values_takes_its_unit_from_the_long_past() -> 
     of = rule(season=1, long_season=0, segment=1, horizon=2, floor=True)
     values = np.zeros(60)
     values[[5, 20]] = 80.0
-    # four changes of 80 among 39, none of them within the window of 12
+    # four of the 39 changes are 80, but none of these is within the window of 12
     assert one(values[:40], 40, of).unit[0] == pytest.approx(80 * np.sqrt(4 / 39))
     assert one(values[:40], 40, rule(season=1, long_season=0, segment=1)).unit[0] < 1e-5
-    # later values do not matter, nor does a trend that training adds
+    # neither later values nor a trend that training adds change the unit
     windows = Windows.of(of, [np.where(np.arange(60) < 40, values, 1e6)])
     for trends in (None, np.array([5.0])):
         prepared, _ = windows.prepare(np.array([0]), np.array([40]), trends)

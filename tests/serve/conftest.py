@@ -60,13 +60,13 @@ def _make(
 
 @pytest.fixture(scope="session")
 def make() -> Callable[..., Model]:
-    """Makes small language models with random weights, the same for the same arguments."""
+    """Function that makes small language models with random weights, equal for equal arguments."""
     return _make
 
 
 @pytest.fixture(scope="session")
 def models() -> dict[str, Any]:
-    """A predictor of every task."""
+    """Predictors of all tasks by name."""
     tasks = {task: elman.load(GOLDEN / f"{task}-1.safetensors") for task in GOLDEN_TASKS}
     words = _make("gru", level="word", seed=1)
     lines = _make("mingru", documents="line", seed=2)

@@ -31,7 +31,7 @@ def send_post(models, route, body, status=200, ask=None, **settings):
 
 @pytest.fixture
 def post(models, ask):
-    """Returns the answer of one POST."""
+    """Function that sends one POST and returns the answer."""
     return lambda route, body, status=200, **settings: send_post(
         models, route, body, status, ask, **settings
     )
@@ -39,7 +39,7 @@ def post(models, ask):
 
 @pytest.fixture
 def fetch(models, ask):
-    """Returns the response of one request."""
+    """Function that sends one request and returns the response."""
 
     def fetch(method, route, **options):
         async def go():

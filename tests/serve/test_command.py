@@ -37,7 +37,7 @@ def command(*arguments, **variables):
 
 @pytest.fixture
 def refused(capsys, monkeypatch):
-    """Returns the error line of the command, which runs in this process."""
+    """Function that runs the command in this process and returns its error line."""
 
     def refused(*arguments, **variables):
         with monkeypatch.context() as patch:

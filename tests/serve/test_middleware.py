@@ -108,7 +108,7 @@ async def request(app, method, path, headers, chunks=(), more=()):
 
 @pytest.fixture
 def send(models):
-    """Returns the answer of one raw request to an application with these settings."""
+    """Function that sends a raw request to an application with these settings and returns the answer."""
     from elman.serve.app import create_app
 
     apps = {}

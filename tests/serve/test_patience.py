@@ -91,7 +91,7 @@ async def well(scope, receive, send):
 
 @pytest.fixture
 def wire():
-    """A connection: the protocol, an event loop whose clock the test advances, and the client."""
+    """Yield a connection: the protocol, an event loop whose clock the test advances, and the client."""
     loop, client = Loop(), Transport()
     config = Config(well, timeout_keep_alive=20, lifespan="off", log_config=None)
     config.load()

@@ -40,7 +40,7 @@ ANSWERS = {
 
 @pytest.fixture
 def post(models, ask):
-    """Returns the answer of one POST, and checks that it has exactly the fields of its schema."""
+    """Function that sends one POST, checks that the answer fits its schema exactly, and returns it."""
 
     def post(route, body, status=200):
         async def go():

@@ -193,7 +193,7 @@ def test_validation_of_every_list_stops_at_its_first_fault(body, field):
 
 @pytest.fixture
 def error_line(models, ask):
-    """Returns the error line for an invalid body."""
+    """Function that returns the error line for an invalid body."""
 
     def error_line(content, route="/v1/predict"):
         async def go():

@@ -344,7 +344,7 @@ def test_a_stream_with_numbers_needs_them(make):
 
 
 def failing(pool, when):
-    """Returns a `feed` that reads and then fails if `when` of its arguments is true."""
+    """Return a `feed` that reads the tokens and then raises an error if `when(arguments)` is true."""
     feed, forward = type(pool).feed, pool.network.forward
 
     def broken(blocks, slots):

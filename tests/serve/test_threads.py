@@ -45,7 +45,7 @@ async def begun(*questions):
 
 @pytest.mark.parametrize("kind", ["long", "short that turned out long"])
 def test_a_short_computation_runs_while_others_compute(workers, kind):
-    """Endless computations have all turns, and the place for short computations too."""
+    """A short computation runs although endless ones use every thread, even that for short ones."""
     one, other = Endless(), Endless()
 
     async def go():

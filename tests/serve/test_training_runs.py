@@ -37,7 +37,7 @@ END = {"event": "end", "stopped": "budget", "card": {}}
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes events as a journal, and returns its path."""
+    """Function that writes events as a journal and returns its path."""
 
     def write(name, *events, mode="w"):
         path = tmp_path / f"{name}.run.jsonl"
@@ -105,7 +105,7 @@ def test_a_replaced_journal_is_noticed(write, tmp_path):
     assert longer["next"] == 9
 
 
-def test_undone_steps_leave_the_curves_and_stages_follow_each_other(write, tmp_path):
+def test_curves_omit_undone_steps_and_continue_in_the_next_stage(write, tmp_path):
     write(
         "a",
         START,
