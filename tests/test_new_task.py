@@ -30,8 +30,10 @@ from elman.task_types import (
     Task,
 )
 from elman.tasks import TASKS
+from elman.training.journal import Run
 from elman.training.options import Values
 from elman.training.recurrent_options import RecurrentOptions
+from elman.training.trainer import Outcome
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class LengthTask(Task):
         return "the file's name" if files[0].endswith(".len") else ""
 
     @classmethod
-    def train(cls, files: Any, values: Any, **how: Any) -> Any:
+    def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
         raise NotImplementedError
 
     def read_input(self, file: str, how: Any) -> str:

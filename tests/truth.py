@@ -178,4 +178,5 @@ def right(names: tuple[str, ...], numbers: np.ndarray, prompt: Prompt) -> bool:
 
 def why(told: Any, prompt: Prompt) -> bool:
     """Return whether the deciding words have the largest contributions."""
-    return right(*told.by_word, prompt)
+    names, numbers = told.by_word
+    return right(names, numbers, prompt)

@@ -172,7 +172,12 @@ class Visit:
     def asked(self, path: str) -> list[Any]:
         """Return a list to which every later request of a path is added."""
         requests: list[Any] = []
-        self.page.on("request", lambda one: one.url.endswith(path) and requests.append(one))
+
+        def note(request: Any) -> None:
+            if request.url.endswith(path):
+                requests.append(request)
+
+        self.page.on("request", note)
         return requests
 
     def hold(self, path: str) -> list[Any]:

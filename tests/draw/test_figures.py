@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from elman.draw import charts, pen, plots
 from elman.draw import figures as draw
+from elman.draw.contribution_chart import ContributionChart
 from elman.draw.style import STYLE
 from elman.draw.unrolled_network import Unrolled
 from elman.errors import ShapeError
@@ -23,12 +27,16 @@ from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
 SIZES = (280, 380, 960)
 
 
-def unrolled(*given, **options):
+def unrolled(*given: Any, **options: Any) -> str:
     return Unrolled(*given, **options).svg()
 
 
-def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
-    told = {
+def explanation(
+    inputs: Sequence[str] = ("I", "eat"),
+    values: Sequence[float] | np.ndarray = (0.5, -1.0),
+    **other: Any,
+) -> Any:
+    told: dict[str, Any] = {
         "target": "pizza",
         "method": "decomposition",
         "score_name": "logit",
@@ -50,13 +58,19 @@ def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
     return SimpleNamespace(**told)
 
 
-def chart(*given, **other):
+def chart(*given: Any, **other: Any) -> ContributionChart:
     return Explanation.chart(explanation(*given, **other))
 
 
-def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
+def every(
+    word: str = "eat",
+    values: Sequence[float] | np.ndarray = (0.5, -1.0, 2.0),
+    *,
+    standalone: bool = True,
+    width: int = 960,
+) -> dict[str, str]:
     """Return each picture by name, with `word` wherever a text comes from outside."""
-    how = {"width": width, "standalone": standalone}
+    how: dict[str, Any] = {"width": width, "standalone": standalone}
     tokens, found = [word] * len(values), np.array(values, np.float64)
     table, steps = np.stack([found, -found]), np.arange(len(values))
     named = dict.fromkeys(("target", "verdict", "score_name", "note"), word)
@@ -84,7 +98,7 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     }
 
 
-def checked(picture):
+def checked(picture: str) -> Any:
     """Return the picture's root, after what holds of every picture."""
     root = ElementTree.fromstring(picture)
     for element in root.iter():
@@ -100,13 +114,13 @@ def checked(picture):
     return root
 
 
-def texts(root):
+def texts(root: Any) -> list[str]:
     return [element.text for element in root.iter(f"{SVG}text")]
 
 
 @pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("standalone", [True, False])
-def test_hostile_text_stays_text(word, standalone):
+def test_hostile_text_stays_text(word: str, standalone: bool) -> None:
     for name, picture in every(word, standalone=standalone).items():
         root = checked(picture)
         bare = picture.replace(f"<style>{STYLE}</style>", "", 1)
@@ -121,7 +135,7 @@ def test_hostile_text_stays_text(word, standalone):
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text(st.characters(), max_size=60))
-def test_picture_of_any_text_is_valid(word):
+def test_picture_of_any_text_is_valid(word: str) -> None:
     for picture in every(word).values():
         checked(picture)
 
@@ -129,18 +143,18 @@ def test_picture_of_any_text_is_valid(word):
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.floats(), min_size=0, max_size=6), st.sampled_from(SIZES))
-def test_picture_of_any_numbers_is_valid(values, width):
+def test_picture_of_any_numbers_is_valid(values: list[float], width: int) -> None:
     for picture in every(values=values, width=width).values():
         checked(picture)
 
 
-def test_the_same_input_gives_the_same_picture():
+def test_the_same_input_gives_the_same_picture() -> None:
     assert every() == every()
 
 
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_picture_of_any_count_of_tokens_is_valid(count, width):
+def test_picture_of_any_count_of_tokens_is_valid(count: int, width: int) -> None:
     drawn = every(values=np.sin(np.arange(count)), width=width)
     for picture in drawn.values():
         root = checked(picture)
@@ -151,7 +165,7 @@ def test_picture_of_any_count_of_tokens_is_valid(count, width):
     assert ("476 smaller ones are not shown." in drawn["measured"]) == (count == 500)
 
 
-def test_tokens_that_do_not_fit_are_summed_up():
+def test_tokens_that_do_not_fit_are_summed_up() -> None:
     values = np.full(500, 0.25)
     root = checked(unrolled(["word"] * 500, None, [], values, target="x"))
     shown = [element for element in root.iter() if "data-position" in element.attrib]
@@ -161,7 +175,7 @@ def test_tokens_that_do_not_fit_are_summed_up():
     assert f"… {500 - len(shown)}" in texts(root)
 
 
-def test_arcs_are_as_thick_as_the_contributions():
+def test_arcs_are_as_thick_as_the_contributions() -> None:
     values = [0.5, -1.0, 2.0]
     root = checked(unrolled(["a", "b", "c"], None, [], values, target="x"))
     found = {}
@@ -196,7 +210,7 @@ BOLD = {
     "word", ["wednesday", "sunny days when", "Wendy", "MMMM", "undeadhands" * 3]
 )
 @pytest.mark.parametrize("width", SIZES)
-def test_bold_name_of_a_prediction_ends_before_its_bar(word, width):
+def test_bold_name_of_a_prediction_ends_before_its_bar(word: str, width: int) -> None:
     words = [(word, 1.0), ("a", 1e-9)]
     root = checked(unrolled(["so"], None, words, [1.0], target=word, width=width))
     row = next(element for element in root.iter(f"{SVG}g") if element.get("data-rank") == "0")
@@ -212,7 +226,7 @@ def test_bold_name_of_a_prediction_ends_before_its_bar(word, width):
     assert bar + 4 <= float(number.get("x")) - 11 * 4.6
 
 
-def test_contribution_shown_as_zero_has_no_colour():
+def test_contribution_shown_as_zero_has_no_colour() -> None:
     root = checked(unrolled(["a", "b", "c"], None, [], [1e-9, -1e-9, 2.0], target="x"))
     words = [element for element in root.iter(f"{SVG}g") if "data-position" in element.attrib]
     shown = {word.get("data-position"): word.find(f"{SVG}text") for word in words}
@@ -221,7 +235,7 @@ def test_contribution_shown_as_zero_has_no_colour():
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])
-def test_bars_are_as_long_as_the_contributions(start: float):
+def test_bars_are_as_long_as_the_contributions(start: float) -> None:
     values = [0.5, -1.0, 2.0]
     told = explanation("abc", values, start_state=start, bias=250.0, score=251.5 + start)
     root = checked(draw.contributions(Explanation.chart(told)))
@@ -235,7 +249,7 @@ def test_bars_are_as_long_as_the_contributions(start: float):
     assert left["bar down"] < left["bar up"]
 
 
-def measured(count=2, **other):
+def measured(count: int = 2, **other: Any) -> Any:
     """An explanation by leave-one-out, as the methods make one: each absence is its contribution."""
     values = np.arange(1.0, count + 1)
     words = [f"w{place}" for place in range(count)]
@@ -244,7 +258,7 @@ def measured(count=2, **other):
 
 
 @pytest.mark.parametrize("count", [0, 2, 24, 48])
-def test_measured_contributions_are_not_drawn_as_a_sum(count):
+def test_measured_contributions_are_not_drawn_as_a_sum(count: int) -> None:
     told = measured(count)
     root = checked(draw.contributions(Explanation.chart(told), width=720))
     shown = min(count, 24)
@@ -262,7 +276,7 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
     assert len([part for part in root.iter(f"{SVG}path") if part.get("class") == "rule"]) == 1
 
     figure = plots.contributions(Explanation.chart(told))
-    axes = figure.axes[0]
+    axes: Any = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == list(range(count - shown + 1, count + 1))
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [f"w{place}" for place in range(count - shown, count)]
@@ -273,13 +287,13 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_svg_and_matplotlib_show_the_same_rows(method):
+def test_svg_and_matplotlib_show_the_same_rows(method: str) -> None:
     told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
     bars, sums = Explanation.chart(told)[3:5]
     names = [row.name for row in (*bars, *sums)]
     root = checked(draw.contributions(Explanation.chart(told)))
     rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
-    axes = plots.contributions(Explanation.chart(told)).axes[0]
+    axes: Any = plots.contributions(Explanation.chart(told)).axes[0]
     assert [row.find(f"{SVG}text").text for row in rows] == names
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     rings = [row.absence for row in bars if np.isfinite(row.absence)]
@@ -289,7 +303,7 @@ def test_svg_and_matplotlib_show_the_same_rows(method):
     assert len(rings) == (24 if method in ADDITIVE else 0)
 
 
-def test_start_state_and_residual_of_zero_have_no_row():
+def test_start_state_and_residual_of_zero_have_no_row() -> None:
     told = explanation(start_state=0.0, residual=0.0)
     bars, sums = Explanation.chart(told)[3:5]
     assert [row.name for row in (*bars, *sums)] == ["I", "eat", "bias", "logit"]
@@ -299,7 +313,7 @@ def test_start_state_and_residual_of_zero_have_no_row():
 
 
 @pytest.mark.parametrize("width", [280, 360, 720])
-def test_note_is_drawn_below_the_verdict(width):
+def test_note_is_drawn_below_the_verdict(width: int) -> None:
     note = "Held constant: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
     told = explanation(note=note)
     root = checked(draw.contributions(Explanation.chart(told), width=width))
@@ -314,7 +328,7 @@ def test_note_is_drawn_below_the_verdict(width):
     assert " ".join(below.split()) == f"Shown is {told.caption}. {told.verdict} {note}"
 
 
-def test_long_note_ends_with_an_ellipsis():
+def test_long_note_ends_with_an_ellipsis() -> None:
     told = explanation(note=" ".join(["word"] * 300))
     written = texts(checked(draw.contributions(Explanation.chart(told), width=360)))
     note = written[written.index(told.verdict) + 1 :]
@@ -323,7 +337,7 @@ def test_long_note_ends_with_an_ellipsis():
     assert not [line for line in note[:-1] if "…" in line]
 
 
-def test_name_of_the_score_is_not_cut_off():
+def test_name_of_the_score_is_not_cut_off() -> None:
     told = explanation(score_name="logarithm of the forecast")
     assert told.score_name in texts(checked(draw.contributions(Explanation.chart(told), width=360)))
     names = [
@@ -333,7 +347,7 @@ def test_name_of_the_score_is_not_cut_off():
     assert names[-1] == told.score_name
 
 
-def test_failed_explanation_is_drawn_grey():
+def test_failed_explanation_is_drawn_grey() -> None:
     note = "THIS EXPLANATION FAILS ITS OWN TEST: its numbers miss the score by 12 %."
     failed = explanation(passed=False, verdict=note)
     pictures = (
@@ -346,23 +360,23 @@ def test_failed_explanation_is_drawn_grey():
         assert not classes & {"bar up", "bar down", "arc up", "arc down"}
         assert classes & {"bar plain", "arc plain"}
         assert note in " ".join(texts(root))
-    assert "stroke-dasharray" in re.search(r"\.arc\.plain\{(stroke-d[^}]*)", STYLE)[1]
+    assert "stroke-dasharray" in re.findall(r"\.arc\.plain\{(stroke-d[^}]*)", STYLE)[0]
 
 
-def test_page_gets_buttons_and_file_gets_none():
+def test_page_gets_buttons_and_file_gets_none() -> None:
     page = ElementTree.fromstring(every(standalone=False)["unrolled"])
     buttons = [element for element in page.iter() if element.get("role") == "button"]
     assert page.get("role") == "group"
     assert len(buttons) == 3 + 3
     assert all(button.get("tabindex") == "0" and button.get("aria-label") for button in buttons)
-    alone = ElementTree.fromstring(every()["unrolled"])
+    alone: Any = ElementTree.fromstring(every()["unrolled"])
     assert alone.get("role") == "img"
     assert not [element for element in alone.iter() if "tabindex" in element.attrib]
     title = [one.text for one in alone.iter(f"{SVG}title") if " adds " in one.text]
     assert title[0] == "eat adds 2.0. Word 3: eat"
 
 
-def test_heat_colours_each_value():
+def test_heat_colours_each_value() -> None:
     root = checked(draw.heat([[1.0, -1.0, 0.0, np.nan]], "abcd", ["unit 7"]))
     (unit,) = [element for element in root.iter() if element.get("data-unit")]
     kinds = sorted(part.get("class") for part in unit.iter(f"{SVG}path"))
@@ -370,13 +384,13 @@ def test_heat_colours_each_value():
     assert kinds == ["sn7", "sp7", "track"]
 
 
-def test_nan_in_a_curve_is_a_gap():
+def test_nan_in_a_curve_is_a_gap() -> None:
     root = checked(charts.curves({"loss": ([0, 1, 2, 3, 4], [3, 2, np.nan, 1, 1])}))
     (line,) = [part for part in root.iter(f"{SVG}path") if part.get("class") == "line ink"]
     assert line.get("d").count("M") == 2
 
 
-def test_dates_are_written_below_a_forecast():
+def test_dates_are_written_below_a_forecast() -> None:
     assert "2024-01" in every()["forecast"]
     assert "2024" not in every()["numbered"]
 
@@ -398,24 +412,24 @@ def test_dates_are_written_below_a_forecast():
         lambda: draw.contributions(chart(["a"], [1], absence=np.zeros(2))),
     ],
 )
-def test_wrong_shapes_are_an_error(wrong):
+def test_wrong_shapes_are_an_error(wrong: Callable[..., Any]) -> None:
     with pytest.raises(ShapeError):
         wrong()
 
 
-def light(colour):
+def light(colour: str) -> float:
     """Return the relative luminance of a colour (WCAG 2.2)."""
     parts = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def contrast(one, other):
+def contrast(one: str, other: str) -> float:
     low, high = sorted((light(one), light(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def themes():
+def themes() -> list[dict[str, str]]:
     """Return the colours of both themes as the style sheet declares them."""
     bright, dark = STYLE.split("@media (prefers-color-scheme:dark)")[:2]
     return [
@@ -423,7 +437,7 @@ def themes():
     ]
 
 
-def test_both_themes_have_enough_contrast():
+def test_both_themes_have_enough_contrast() -> None:
     bright, dark = themes()
     assert bright.keys() == dark.keys()
     assert not [name for name in bright if name != "ground" and bright[name] == dark[name]]
@@ -440,13 +454,13 @@ def test_both_themes_have_enough_contrast():
             assert contrast(theme[end], theme["rest"]) >= 3
 
 
-def test_text_has_at_least_eleven_pixels():
+def test_text_has_at_least_eleven_pixels() -> None:
     sizes = [int(size) for size in re.findall(r"font-size:(\d+)px", STYLE)]
     assert len(sizes) == 3
     assert min(sizes) >= 11
 
 
-def test_style_sheet_loads_nothing_and_only_styles_pictures():
+def test_style_sheet_loads_nothing_and_only_styles_pictures() -> None:
     assert not re.search(r"url|import|expression|<|&", STYLE)
     flat = re.sub(r"@media [^{]*\{(.*)\}", r"\1", STYLE)
     for rule in flat.splitlines():
@@ -456,7 +470,7 @@ def test_style_sheet_loads_nothing_and_only_styles_pictures():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))
-def test_matplotlib_figures_show_hostile_names_as_text(tmp_path, word):
+def test_matplotlib_figures_show_hostile_names_as_text(tmp_path: Path, word: str) -> None:
     figures = (
         plots.contributions(chart([word] * 30, np.sin(np.arange(30.0)), target=word, note=word)),
         plots.states([[0.5, -1.0]], [word, word], [word], word),
@@ -470,7 +484,7 @@ def test_matplotlib_figures_show_hostile_names_as_text(tmp_path, word):
         assert not STEERING & set(written)
 
 
-def test_matplotlib_writes_no_formula():
+def test_matplotlib_writes_no_formula() -> None:
     figure = plots.memory(np.arange(1, 61), np.full(60, 0.5), 10.0 ** -np.arange(60))
     figure.draw_without_rendering()
     written = [
@@ -482,9 +496,9 @@ def test_matplotlib_writes_no_formula():
     assert not [one for one in written if "$" in one]
 
 
-def test_matplotlib_bars_equal_the_contributions():
+def test_matplotlib_bars_equal_the_contributions() -> None:
     told = explanation(values=(0.5, -1.0), bias=250.0, absence=np.array([0.75, np.nan]))
-    axes = plots.contributions(Explanation.chart(told)).axes[0]
+    axes: Any = plots.contributions(Explanation.chart(told)).axes[0]
     # bias and sum have numbers alone
     assert [bar.get_width() for bar in axes.patches] == [0.5, 0.5, -1.0]
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -501,7 +515,7 @@ def test_matplotlib_bars_equal_the_contributions():
 
 
 @pytest.mark.slow
-def test_matplotlib_keeps_a_long_note_inside_the_figure():
+def test_matplotlib_keeps_a_long_note_inside_the_figure() -> None:
     words = ", ".join(["日本語の言葉で書いた長い文章"] * 14)
     figure = plots.contributions(chart(note=f"Not in the vocabulary: {words}"))
     with warnings.catch_warnings():
@@ -517,7 +531,7 @@ def test_matplotlib_keeps_a_long_note_inside_the_figure():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_matplotlib_draws_any_count_of_tokens(tmp_path, count):
+def test_matplotlib_draws_any_count_of_tokens(tmp_path: Path, count: int) -> None:
     values = np.sin(np.arange(count))
     words = ["a word"] * count
     for figure in (

@@ -6,6 +6,9 @@ import builtins
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,7 +28,7 @@ HOSTILE = (
 )
 
 
-def drawn_forecast(title="", count=100):
+def drawn_forecast(title: str = "", count: int = 100) -> Any:
     days = np.arange("2024-01-01", count + 10, dtype="datetime64[D]")
     values = np.sin(np.arange(count + 10))
     middle = values[count:]
@@ -35,15 +38,15 @@ def drawn_forecast(title="", count=100):
     )
 
 
-def drawn_confusion(title=""):
+def drawn_confusion(title: str = "") -> Any:
     return plots.confusion([[8, 2, 0], [1, 9, 0], [0, 0, 0]], ["no", "yes", "$x^$"], title)
 
 
-def drawn_calibration(title=""):
+def drawn_calibration(title: str = "") -> Any:
     return plots.calibration([(0.8, 13 / 15, 40, 0.84, 0.7), (14 / 15, 1.0, 60, 0.99, 0.9)], title)
 
 
-def drawn_scatter(title=""):
+def drawn_scatter(title: str = "") -> Any:
     return plots.scatter(np.arange(50.0), np.arange(50.0) + 1, title)
 
 
@@ -52,7 +55,9 @@ DRAWN = (drawn_forecast, drawn_confusion, drawn_calibration, drawn_scatter)
 
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("name", ["a.svg", "a.png", "A.PNG"])
-def test_same_figure_gives_the_same_bytes(tmp_path, draw, name):
+def test_same_figure_gives_the_same_bytes(
+    tmp_path: Path, draw: Callable[..., Any], name: str
+) -> None:
     plots.save(draw("a title"), tmp_path / name)
     once = (tmp_path / name).read_bytes()
     plots.save(draw("a title"), tmp_path / name)
@@ -70,7 +75,7 @@ def test_same_figure_gives_the_same_bytes(tmp_path, draw, name):
 
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("title", HOSTILE, ids=range(len(HOSTILE)))
-def test_title_is_plain_text(tmp_path, draw, title):
+def test_title_is_plain_text(tmp_path: Path, draw: Callable[..., Any], title: str) -> None:
     figure = draw(title)
     shown = figure.axes[0].get_title(loc="left")
     assert len(shown) <= 60
@@ -84,7 +89,7 @@ def test_title_is_plain_text(tmp_path, draw, title):
 
 
 @pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
-def test_label_is_plain_text(tmp_path, label):
+def test_label_is_plain_text(tmp_path: Path, label: str) -> None:
     figure = plots.confusion([[1, 2], [3, 4]], [label, "b"])
     shown = figure.axes[0].get_xticklabels()[0].get_text()
     assert len(shown) <= 18
@@ -96,12 +101,12 @@ def test_label_is_plain_text(tmp_path, label):
 
 
 @pytest.mark.slow
-def test_user_settings_neither_change_nor_matter(tmp_path):
+def test_user_settings_neither_change_nor_matter(tmp_path: Path) -> None:
     import matplotlib
 
     plots.save(drawn_forecast("a"), tmp_path / "a.svg")
     plain = (tmp_path / "a.svg").read_bytes()
-    mine = {
+    mine: dict[Any, Any] = {
         "font.size": 30.0,
         "axes.facecolor": "black",
         "svg.fonttype": "none",
@@ -113,7 +118,7 @@ def test_user_settings_neither_change_nor_matter(tmp_path):
 
 
 @pytest.mark.slow
-def test_pyplot_is_not_imported():
+def test_pyplot_is_not_imported() -> None:
     code = (
         "import sys, elman.draw.plots as plots\n"
         "first = 'matplotlib' in sys.modules\n"
@@ -124,7 +129,7 @@ def test_pyplot_is_not_imported():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_end_of_a_long_history_is_shown():
+def test_end_of_a_long_history_is_shown() -> None:
     figure = drawn_forecast(count=1000)
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     assert len(lines["history"].get_xdata()) == 60
@@ -133,16 +138,17 @@ def test_end_of_a_long_history_is_shown():
     assert len(lines["forecast"].get_xdata()) == 11
 
 
-def test_history_and_truth_may_have_gaps(tmp_path):
+def test_history_and_truth_may_have_gaps(tmp_path: Path) -> None:
     nan = float("nan")
     figure = plots.forecast([0, 1, 2], [1.0, 2.0, nan], [3, 4], [3.0, 4.0], truth=[nan, 5.0])
-    assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [2.0, 3.0, 4.0]
+    line: Any = figure.axes[0].get_lines()[1]
+    assert line.get_ydata().tolist() == [2.0, 3.0, 4.0]
     plots.save(figure, tmp_path / "a.png")
     plots.save(plots.forecast([0], [nan], [1], [1.0]), tmp_path / "a.png")
     plots.save(plots.forecast([], [], [1], [1.0]), tmp_path / "a.png")
 
 
-def test_most_common_labels_are_shown():
+def test_most_common_labels_are_shown() -> None:
     table = np.diag(np.arange(100))
     figure = plots.confusion(table, [f"label {k}" for k in range(100)], "tags")
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -150,12 +156,12 @@ def test_most_common_labels_are_shown():
     assert figure.axes[0].get_title(loc="left") == "tags (the most common 40 of 100 labels)"
 
 
-def test_figures_without_data_are_drawn(tmp_path):
+def test_figures_without_data_are_drawn(tmp_path: Path) -> None:
     for figure in (plots.calibration([]), plots.scatter([], []), plots.confusion([[0]], ["a"])):
         plots.save(figure, tmp_path / "a.svg")
 
 
-def test_wrong_shapes_and_names_are_refused(tmp_path):
+def test_wrong_shapes_and_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match="forecast and its times"):
         plots.forecast([0], [1.0], [1, 2], [1.0])
     with pytest.raises(ShapeError, match="an interval"):
@@ -172,10 +178,10 @@ def test_wrong_shapes_and_names_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_error_without_matplotlib_says_how_to_install_it(monkeypatch):
+def test_error_without_matplotlib_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name, *rest):
+    def without(name: str, *rest: Any) -> Any:
         if name.split(".")[0] == "matplotlib":
             raise ImportError(name)
         return real(name, *rest)
