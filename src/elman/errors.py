@@ -64,7 +64,7 @@ class ElmanError(Exception):
 
 
 class InputError(ElmanError, ValueError):
-    """What a person passed cannot be used."""
+    """The user passed a value that cannot be used."""
 
 
 class OptionError(InputError):

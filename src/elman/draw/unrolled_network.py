@@ -61,7 +61,7 @@ class Unrolled:
     unknown: Sequence[int] = ()
     """The positions of tokens outside the vocabulary, whose cells are dashed."""
     before: int = 0
-    """How many tokens the network read before the first of `tokens`."""
+    """Number of tokens that the network read before the first of `tokens`."""
     width: float = 960
     """In pixels."""
     standalone: bool = True

@@ -26,14 +26,14 @@ _ROUNDING = (
 
 
 class SelfTest(NamedTuple):
-    """How far the inputs that an explanation names first move the score."""
+    """Result of the test whether the inputs that an explanation names first move the score."""
 
     moved: float
-    """Their change of the score, as a share of the largest change by equally many inputs."""
+    """Change of the score by the inputs named first, as a share of the largest change by equally many."""
     p: float
-    """The share of random rankings of the inputs that move the score as much."""
+    """Share of random rankings of the inputs that move the score at least as much."""
     stronger: int | None = None
-    """Index of the group of inputs that moves the score most, where it is not named first."""
+    """Index of the group of inputs that moves the score most, if the explanation does not name it first."""
 
 
 def self_test(

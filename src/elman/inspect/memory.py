@@ -45,13 +45,13 @@ class Cuts(NamedTuple):
     """Windows of a task's input, and functions that measure what cutting off their older part changes."""
 
     unit: str
-    """What a lag counts: "token", "step" or "value"."""
+    """Unit of the lags: "token", "step" or "value"."""
     answer: str
-    """What changes: "prediction", "answer" or "forecast"."""
+    """Name of the output that changes: "prediction", "answer" or "forecast"."""
     source: str
-    """What the windows were taken from, as the report names it."""
+    """Source of the windows, as the report names it."""
     lengths: list[int]
-    """How many units each window has before its answer."""
+    """Number of units of each window before its answer."""
     moved: Callable[[int, list[int]], np.ndarray]
     """Return how far the answers of chosen windows move ``[n]`` when only the last `lag` units are kept."""
     gradient: Callable[[Sequence[int]], np.ndarray] | None = None
@@ -76,7 +76,7 @@ class MemoryJson(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """How much a network's answers depend on older input, for each of K lags.
+    """Dependence of a network's answers on older input, for each of K lags.
 
     >>> change, most = np.array([0.5, 0.0, 0.0]), np.array([0.9, 0.3, 0.0])
     >>> memory = Memory((1, 2, 4), change, most, np.array([1.0, 0.5, 0.125]), 64, "a text")
@@ -98,11 +98,11 @@ class Memory:
     positions: int
     """Windows that were measured."""
     source: str
-    """What the windows were taken from."""
+    """Source of the windows."""
     unit: str = "token"
-    """What a lag counts: "token", "step" or "value"."""
+    """Unit of the lags: "token", "step" or "value"."""
     answer: str = "prediction"
-    """What the network answers: "prediction", "answer" or "forecast"."""
+    """Name of the network's output: "prediction", "answer" or "forecast"."""
 
     @property
     def typical(self) -> int | None:
@@ -178,7 +178,7 @@ class Memory:
 
     @property
     def _reach(self) -> str:
-        """How far back the answers depend on the input, as a sentence without its full stop."""
+        """A sentence without its full stop that says how far back the answers depend on the input."""
         units = f"{self.unit}s"
         if self.horizon is None:
             count = f"{self.typical} {units}" if self.typical != 1 else f"{self.unit}"

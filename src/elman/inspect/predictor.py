@@ -28,7 +28,7 @@ Source: TypeAlias = Any
 
 
 class InitialWeights(NamedTuple):
-    """What differs between the tasks in how the weights of a network are drawn before training.
+    """Settings by which the initial weights of a network differ between the tasks.
 
     `elman.training.recurrent_layers.initialise` and `elman.inspect.states.untrained` use these settings.
     """

@@ -28,7 +28,7 @@ class Property(Generic[S]):
 
     name: str
     sentence: str
-    """What is true of the steps where the property holds."""
+    """Words that explain to which steps the property applies."""
     of: Callable[[S], np.ndarray]
     """Return whether it holds, bool ``[N]``, for each character of a text or each of `SeriesSteps`."""
     letters: bool = False

@@ -54,14 +54,14 @@ NO_DETAILS = ModelDetails(
 
 
 class Replies:
-    """What one model answers to the server's requests."""
+    """Answers of a model to the server's requests."""
 
     reply_type: ClassVar[type]
     """TypedDict of the reply to one prediction, for the description of the API."""
     reads: ClassVar[str]
     """Words that end the sentence "this model reads …"."""
     answers: ClassVar[str]
-    """What the model answers with: "tokens", "label", "number", "tags" or "forecast"."""
+    """Kind of the model's answers: "tokens", "label", "number", "tags" or "forecast"."""
     panels: ClassVar[frozenset[str]]
     """The panels of the page that can show the model: "unrolled", "memory", "series"."""
     reads_tokens: ClassVar[bool] = False

@@ -40,11 +40,11 @@ class SimilarPlace:
 
 @dataclass(frozen=True)
 class Similar:
-    """What the network does over a phrase, as `units_like` returns it."""
+    """Units and passages that resemble a phrase, as `units_like` returns them."""
 
     phrase: str
     occurrences: int
-    """How often the phrase occurs in the text."""
+    """Number of times that the phrase occurs in the text."""
     units: tuple[tuple[Unit, float], ...]
     """The units that stand out most: the mean over the phrase minus the mean elsewhere, in deviations."""
     places: tuple[SimilarPlace, ...]

@@ -42,7 +42,7 @@ class UnitScore:
     meaning: str
     """The name of the property."""
     sentence: str
-    """What is true of the steps where the property holds."""
+    """Words that explain to which steps the property applies."""
     layer: int
     state: str
     unit: int
@@ -114,7 +114,7 @@ class Excerpt:
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """What the units of a network stand for in a text or in series, as `find_units` returns it."""
+    """Properties of a text or of series that units of a network represent, as `find_units` returns them."""
 
     scores: tuple[UnitScore, ...]
     """One for each property, the largest gain first."""

@@ -38,7 +38,7 @@ class SequenceConfig(Config):
     bidirectional: bool
     bias: bool
     pooling: str
-    """How the steps of a sequence become a vector: last, mean, max or attention, or several joined by ``+``.
+    """Pooling of the steps of a sequence: last, mean, max or attention, or several joined by ``+``.
 
     Empty for tags.
     """

@@ -58,7 +58,7 @@ class ClassFigures(NamedTuple):
     recall: np.ndarray
     f1: np.ndarray
     support: np.ndarray
-    """How often the class is the true one."""
+    """Number of examples of each class."""
 
 
 def class_figures(table: np.ndarray) -> ClassFigures:

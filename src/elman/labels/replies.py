@@ -78,7 +78,7 @@ class _SequenceReplies(Replies):
 
 
 class ClassifierReplies(_SequenceReplies):
-    """What a classifier answers to the server's requests."""
+    """Answers of a classifier to the server's requests."""
 
     predictor: ClassifierPredictor
     reply_type = LabelReply
@@ -97,7 +97,7 @@ class ClassifierReplies(_SequenceReplies):
 
 
 class RegressorReplies(_SequenceReplies):
-    """What a regressor answers to the server's requests."""
+    """Answers of a regressor to the server's requests."""
 
     predictor: RegressorPredictor
     reply_type = NumberReply
@@ -111,7 +111,7 @@ class RegressorReplies(_SequenceReplies):
 
 
 class TaggerReplies(_SequenceReplies):
-    """What a tagger answers to the server's requests."""
+    """Answers of a tagger to the server's requests."""
 
     predictor: TaggerPredictor
     reply_type = TagsReply

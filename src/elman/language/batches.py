@@ -54,7 +54,7 @@ class Chunk:
 
     @functools.cached_property
     def is_target(self) -> Mask:
-        """Which targets ``[T, B]`` are predicted."""
+        """Mask ``[T, B]`` of the targets that are predicted."""
         return np.not_equal(self.targets, IGNORE)
 
     @functools.cached_property

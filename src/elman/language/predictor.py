@@ -121,7 +121,7 @@ class NgramComparison:
 
 @dataclass(frozen=True)
 class Evaluation(NgramComparison):
-    """How well a model predicts a text, and the comparison with an n-gram model from its training.
+    """Loss of a model on a text, and the comparison with an n-gram model from its training.
 
     >>> print(Evaluation(tokens=100, characters=100, loss=1.5, unknown_share=0.0))
     tokens predicted        100

@@ -43,7 +43,7 @@ def next_tokens(predictions: Predictions) -> NextTokens:
 
 
 class LanguageReplies(Replies):
-    """What a language model answers to the server's requests."""
+    """Answers of a language model to the server's requests."""
 
     predictor: LanguagePredictor
     reply_type = TextReply

@@ -33,7 +33,7 @@ YEAR_STEPS = {"D": 364, "B": 260}
 MAX_STAMP = 1 << 62
 """Bound of a stamp in a file, in microseconds from 1970 (or in steps from 0)."""
 OPTIONAL_READING = ("zone", "ids")
-"""How the source wrote its stamps and ids; a file has these beside `KEPT_OPTIONS` only if they were found."""
+"""Keys for the form of the source's stamps and ids; a file has them next to `KEPT_OPTIONS` only if known."""
 LATER_RULE_FIELDS = {"floor"}
 """Fields of the window rule that the first files do not have."""
 MIN_CLOSED_CYCLES = {7 * DAY: 4, DAY: 7}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = ("median", "mean")
-"""What the column y_hat can contain."""
+"""Possible contents of the column y_hat."""
 MAX_SHOWN_VALUES = 2_000
 """The largest number of values of the history that a picture shows."""
 MAX_PRINTED_STEPS = 12
@@ -56,7 +56,7 @@ class Forecast:
     intervals: tuple[float, ...] = (80.0, 95.0)
     """The intervals that training asked for, in percent."""
     point: str = "median"
-    """What the column y_hat contains: one of `POINTS`."""
+    """Content of the column y_hat: one of `POINTS`."""
     truth: np.ndarray | None = None
     """float64 ``[N, h]``: the true values, if they are known, to draw beside the forecast."""
 
@@ -96,7 +96,7 @@ class Forecast:
 
     @property
     def shown_values(self) -> int:
-        """How many of the last values of the history a picture shows."""
+        """Number of the history's last values that a picture shows."""
         horizon: int = self.quantiles.shape[1]
         return min(MAX_SHOWN_VALUES, max(6 * horizon, 50))
 

@@ -32,7 +32,7 @@ _NOTES = {
 POLICY_WORDS = {"mask": "left missing", "fill": "filled with the value before"}
 
 Changes = dict[str, dict[int, int]]
-"""How many rows of each series were changed, by the kind of change and the code of the series."""
+"""Number of changed rows, by the kind of change and the code of the series."""
 
 
 def stamp_name(stamp: Stamp) -> str:

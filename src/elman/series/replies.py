@@ -55,7 +55,7 @@ class ForecastReply(TypedDict):
 
 
 class ForecastReplies(Replies):
-    """What a forecaster answers to the server's requests."""
+    """Answers of a forecaster to the server's requests."""
 
     predictor: ForecastPredictor
     reply_type = ForecastReply

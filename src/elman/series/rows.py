@@ -37,7 +37,7 @@ class Rows:
     counted: str = "row"
     """The word that messages use for a row: "value" if the source is a vector."""
     reading: dict[str, str] = field(default_factory=dict)
-    """How the source writes stamps and ids: `date_format` of numbers, `zone` of stamps, `ids` "whole"."""
+    """Form of the source's stamps and ids: `date_format` of numbers, `zone` of stamps, `ids` "whole"."""
 
     @property
     def future(self) -> int:

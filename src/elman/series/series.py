@@ -57,7 +57,7 @@ class SeriesSet:
     warnings: tuple[str, ...]
     """Notes about what was changed or assumed when the rows were read."""
     reading: Mapping[str, str | None] = field(default_factory=dict)
-    """How the rows were read: the `KEPT_OPTIONS`, and how the source wrote its stamps and ids."""
+    """Options for reading more rows: the `KEPT_OPTIONS`, and the form of the source's stamps and ids."""
 
     def __len__(self) -> int:
         return len(self.ids)

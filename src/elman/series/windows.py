@@ -28,7 +28,7 @@ MAX_BATCH_NUMBERS = 1 << 22
 MAX_INPUT = 12.0
 """Bound of the absolute value of scaled inputs."""
 LONG_PAST_STEPS = 900
-"""How many steps before an origin give the least unit of a window whose values mostly do not change."""
+"""Steps before an origin that determine the least unit of a window whose values mostly do not change."""
 
 
 class Prepared(NamedTuple):
@@ -129,14 +129,14 @@ class WindowRule:
 
     @property
     def input_size(self) -> int:
-        """How many numbers one recurrent step reads, F."""
+        """F, the size of the input of a recurrent step."""
         # Level, change and missing mark, and for a long season its change, for each time step of a segment.
         channels = 3 + bool(self.long_season) + self.covariates
         return channels * self.segment + self.ahead + 2 + self.static
 
     @property
     def batch_size(self) -> int:
-        """How many windows are prepared together, to bound the memory they need."""
+        """Number of windows that are prepared together, limited to bound the memory."""
         window_numbers = (self.window + self.reach) * (4 + self.covariates)
         return max(1, min(512, MAX_BATCH_NUMBERS // window_numbers))
 

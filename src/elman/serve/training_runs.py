@@ -143,7 +143,7 @@ class Journal:
     dropped: int = 0
     """Number of lines that are not valid events."""
     generation: int = 0
-    """How many times the file has been replaced by a new one."""
+    """Number of times that a new file has replaced this one."""
     _offset: int = 0
     _tail: bytes = b""
     _curves: tuple[RunEvent | None, int, str] | None = None

@@ -65,7 +65,7 @@ class Encoding:
     errors: str = "strict"
     """The handler of bytes that do not decode, as in `bytes.decode`."""
     note: str = ""
-    """What the user should know: that the file is not UTF-8, is damaged, or breaks off."""
+    """Warning to the user if the file is not UTF-8, is damaged, or breaks off; else empty."""
     implausible: bool = False
     """The guess is probably wrong: it has undefined bytes, or long runs of high bytes."""
 

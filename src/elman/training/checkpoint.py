@@ -29,7 +29,7 @@ _GENERATORS = ("random", "random.cuda")
 
 @dataclass
 class Progress:
-    """How far a stage has come, in plain numbers."""
+    """Progress of a stage, in plain numbers."""
 
     step: int = 0
     epoch: int = 0

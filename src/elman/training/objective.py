@@ -48,7 +48,7 @@ class Trainable(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Measure:
-    """How good a network is on the validation set."""
+    """Result of measuring a network on the validation set."""
 
     value: float
     """The number that chooses the best network: less is better."""

@@ -58,7 +58,7 @@ class Pace:
         """Begin a stage of so many `steps`, None where time ends it."""
         self.schedule, self.steps = schedule, steps
         self.evaluation_seconds = 0.0
-        """How long the last evaluation took."""
+        """Duration of the last evaluation."""
         self.reserve = 0.0
         """Seconds of a budget of time kept for the last evaluation."""
 

@@ -27,7 +27,7 @@ class TaskDisplay(ABC):
     per_unit = ""
     """The unit of a validation loss, such as " nats per word"."""
     note = Line("warning", "yellow")
-    """What a note about the data is called, and its style."""
+    """Name and style of a note about the data."""
 
     def start(self, event: Facts) -> None:  # noqa: B027 - most tasks remember nothing
         """Remember what later lines need from the event that starts the run."""
