@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from elman import tasks
 from elman.files.model import Model
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
@@ -100,6 +101,11 @@ def sequences_of(kind: str, count: int = 12, seed: int = 1) -> Sequences:
     words = [*WORDS[1:], "zebra", "Tö", "notnotnotnotnotnotnotnot"]
     texts = [" ".join(draw.choice(words, length)) for length in lengths]
     return Sequences.of(texts)
+
+
+def open_labelled(model: Model) -> Any:
+    """Return the predictor of a model; its methods depend on the task."""
+    return tasks.open_model(model)
 
 
 def rounding(model: Model, sequences: Sequences) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman import tasks
 from elman.errors import DataError, ElmanError, InputError, OptionError
 from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, METHODS
 from elman.labels.ablation import MAX_EXPLAINED_INPUTS
@@ -23,7 +22,7 @@ from labels.test_explain import (
     score_of,
     tolerance,
 )
-from readers import reader_of
+from readers import open_labelled, reader_of
 
 pytestmark = pytest.mark.usefixtures("way", "few_draws")
 
@@ -196,7 +195,7 @@ def test_a_character_whose_lower_case_is_longer() -> None:
     told = explain_labelled(opened("char"), "İ TO")
     assert len(told.inputs) == len(told.contributions)
     codec = reader_of("char").codec
-    predictor = tasks.open_model(replace(reader_of("char"), codec=replace(codec, lowercase=True)))
+    predictor = open_labelled(replace(reader_of("char"), codec=replace(codec, lowercase=True)))
     told = explain_labelled(predictor, "İ TO")
     assert told.inputs == (*"i\u0307 to",)
 

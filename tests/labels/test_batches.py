@@ -158,8 +158,8 @@ def test_a_word_is_lowercased_but_its_spelling_is_not() -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
-        np.ma.array([[1], [2], [3]], mask=[[0], [1], [0]]),
+        np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False]),
+        np.ma.array([[1], [2], [3]], mask=[[False], [True], [False]]),
         [1, None, 3],
         np.array([1, pd.NA, 3], object),
         pd.Series([1, None, 3], dtype="Int64"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import elman
@@ -37,7 +39,7 @@ rejects VBZ I-VP O
 
 
 @pytest.mark.parametrize("name", ["some.conllu", "some.txt"])
-def test_conllu(tmp_path, name):
+def test_conllu(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(CONLLU, encoding="utf-8")
     tokens = [["Vamos", "nos", "a", "el", "mar"], ["#"]]
     tags = [["VERB", "PRON", "ADP", "DET", "NOUN"], ["SYM"]]
@@ -56,7 +58,7 @@ def test_conllu(tmp_path, name):
             read_tags(tmp_path / name, label=column)
 
 
-def test_conll_2003():
+def test_conll_2003() -> None:
     tokens = [["EU", "rejects"], ["#"]]
     assert read_tags(CONLL.splitlines()) == (tokens, [["B-ORG", "O"], ["O"]])
     assert read_tags(CONLL.splitlines(), label="2")[1] == [["NNP", "VBZ"], ["NN"]]
@@ -68,7 +70,7 @@ def test_conll_2003():
         read_tags(["Bern LOC", "is O", "a b c"])
 
 
-def test_texts_and_labels_in_two_files(tmp_path):
+def test_texts_and_labels_in_two_files(tmp_path: Path) -> None:
     texts, labels = tmp_path / "texts.txt", tmp_path / "labels.txt"
     texts.write_text("good, food\n\nso bad\n")
     labels.write_text("2\n1\n0\n")
@@ -81,7 +83,7 @@ def test_texts_and_labels_in_two_files(tmp_path):
         elman.read_sequences(f"{texts},{labels}")
 
 
-def test_lines_of_label_and_text(tmp_path):
+def test_lines_of_label_and_text(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     for mark in ("", "__label__"):
         path.write_text(f"{mark}pos good food\n{mark}neg so bad\n" * 3)
@@ -90,7 +92,7 @@ def test_lines_of_label_and_text(tmp_path):
         assert found == (["good food", "so bad"] * 3, ["pos", "neg"] * 3)
 
 
-def test_a_mistyped_file_name_is_an_error():
+def test_a_mistyped_file_name_is_an_error() -> None:
     with pytest.raises(
         DataError,
         match=r"no file or folder has the name 'mymeals': got a text of one word; check the path",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import elman
-from elman import DataError, OptionError, tasks
+from elman import DataError, OptionError
 from elman.errors import ShapeError
 from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
+from readers import open_labelled
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +52,7 @@ LABELS = ["yes", "no", "yes", "no", "maybe"] * 6
 ESTIMATORS = (SequenceClassifier, SequenceRegressor, SequenceTagger)
 
 
-@parametrize_with_checks(
+every_check: Callable[[Callable[..., None]], Callable[..., None]] = parametrize_with_checks(
     [
         SequenceClassifier(steps=60, **QUICK),
         # one of ten steps determines the answer: a plain network of one direction learns it fastest
@@ -60,6 +62,9 @@ ESTIMATORS = (SequenceClassifier, SequenceRegressor, SequenceTagger)
     ],
     expected_failed_checks=lambda estimator: EXCLUDED[type(estimator).__name__],
 )
+
+
+@every_check
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -159,7 +164,7 @@ def test_a_pickle_and_a_file_answer_alike(fitted: SequenceClassifier, tmp_path: 
     again = pickle.loads(pickle.dumps(fitted))
     path = tmp_path / "m.safetensors"
     fitted.save(path)
-    loaded = elman.load(path)
+    loaded = elman.load(path, kind=elman.ClassifierPredictor)
     expected = fitted.predict_proba(TEXTS)
     np.testing.assert_array_equal(again.predict_proba(TEXTS), expected)
     np.testing.assert_array_equal(loaded.predict_proba(TEXTS), expected)
@@ -173,7 +178,8 @@ def test_it_writes_its_file_and_is_watched(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     model = SequenceClassifier(**SMALL).fit(TEXTS, LABELS, output=path, watch=events.append)
     assert [event["event"] for event in events[:1] + events[-1:]] == ["start", "end"]
-    np.testing.assert_array_equal(elman.load(path).predict(TEXTS), model.predict(TEXTS))
+    loaded = elman.load(path, kind=elman.ClassifierPredictor)
+    np.testing.assert_array_equal(loaded.predict(TEXTS), model.predict(TEXTS))
     again = SequenceClassifier(**SMALL).fit(TEXTS, LABELS, output=str(path), resume=True)
     assert again.stopped_ == "complete"
 
@@ -395,4 +401,4 @@ def test_validation_and_test_sequences_of_the_user() -> None:
     assert model.model_.config.members == 3
     assert model.card_["held_out"]["sequences"] == 2
     assert model.card_["split"] == "2 sequences, as given, are the test set"
-    assert tasks.open_model(model.model_).classes_.tolist() == ["maybe", "no", "yes"]
+    assert open_labelled(model.model_).classes_.tolist() == ["maybe", "no", "yes"]

@@ -11,7 +11,6 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 
-from elman import tasks
 from elman.engine.layers import member_arrays
 from elman.errors import DataError, InputError
 from elman.explain import gradients
@@ -31,7 +30,7 @@ from elman.labels.dataset import Sequences
 from elman.labels.explain import explain_labelled
 from elman.labels.network_torch import TorchSequenceNetwork
 from elman.text.vocabulary import TextCodec
-from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
+from readers import CELLS, KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
 
 # a logit near 1 that two batches compute: some fifty independent roundings of 2**-24, six deviations
 ROUNDING = 6 * 50**0.5 * 2.0**-24
@@ -46,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("way", "few_draws")
 
 
 def opened(*given: Any, **how: Any) -> Any:
-    return tasks.open_model(reader_of(*given, **how))
+    return open_labelled(reader_of(*given, **how))
 
 
 def item_of(kind: str) -> Any:
@@ -106,6 +105,7 @@ def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str
                 assert abs(told.residual) <= tolerance(predictor.model, told)
             else:
                 # relative to the mean score, which may be closer to 0 than the scores of the members
+                assert told.gap is not None
                 assert told.gap < 2 * MAX_GAP
         told = explain_labelled(predictor, item, of=of, quick=True)
         assert told.method == REPLACEMENT
@@ -124,6 +124,7 @@ def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str
         if method == DECOMPOSITION:
             assert abs(told.residual) <= tolerance(predictor.model, told)
         # relative to the mean score, which may be closer to 0 than the scores of the members
+        assert told.gap is not None
         assert told.gap < 2 * MAX_GAP
 
 
@@ -238,6 +239,7 @@ def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.M
     assert "".join(told.inputs) == TEXT.replace(" ", "")
     reader = TorchSequenceNetwork(predictor.model.config).eval()
     reader.load(predictor.model.arrays)
+    one: Any
     (one,) = reader.members
     encoded = EncodedSequences.of(predictor.model.codec, Sequences.of([TEXT]))
     assert encoded.words is not None
@@ -288,14 +290,14 @@ def test_leaving_out_includes_interactions_of_inputs() -> None:
 @pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
 def test_members_are_explained_by_their_mean(method: str) -> None:
     model, item = reader_of("both", members=3), item_of("both")
-    whole = explain_labelled(tasks.open_model(model), item, "a", method=method)
+    whole = explain_labelled(open_labelled(model), item, "a", method=method)
     each = []
     for m in range(3):
         arrays = {
             f"members.0.{name}": array for name, array in member_arrays(model.arrays, m).items()
         }
         one = Model(replace(model.config, members=1), arrays, model.codec, {})
-        each.append(explain_labelled(tasks.open_model(one), item, "a", method=method))
+        each.append(explain_labelled(open_labelled(one), item, "a", method=method))
     for name in ("contributions", "bias", "score", "absence"):
         mean = np.mean([getattr(one, name) for one in each], axis=0)
         np.testing.assert_allclose(getattr(whole, name), mean, rtol=0, atol=tolerance(model, whole))
@@ -327,7 +329,7 @@ def test_hostile_words_labels_and_targets() -> None:
         for name, shape in config.parameters().items()
     }
     codec = replace(model.codec, tokens=tokens, labels=labels)
-    predictor = tasks.open_model(Model(config, arrays, codec, {}))
+    predictor = open_labelled(Model(config, arrays, codec, {}))
     words = ["\x1b[2J", "<b>", "\u202ex", "strange"]
     for name in labels.names:
         told = explain_labelled(predictor, words, name)
@@ -353,7 +355,7 @@ def test_huge_weights_give_finite_numbers_or_one_error(
             name: np.clip(array.astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
             for name, array in model.arrays.items()
         }
-        predictor = tasks.open_model(replace(model, arrays=arrays))
+        predictor = open_labelled(replace(model, arrays=arrays))
         try:
             told = explain_labelled(predictor, item_of("numbers"), method=method)
         except InputError as error:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman import tasks
 from elman.errors import DataError, InputError
 from elman.inspect.memory import MAX_WINDOWS
-from readers import reader_of, sequences_of
+from readers import open_labelled, reader_of, sequences_of
 
 
 def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
@@ -22,7 +21,7 @@ def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
         name: np.zeros_like(array) if "weight_hh" in name else array
         for name, array in model.arrays.items()
     }
-    return tasks.open_model(replace(model, arrays=arrays))
+    return open_labelled(replace(model, arrays=arrays))
 
 
 @pytest.mark.parametrize("task", ["classify", "regress", "tag"])
@@ -48,13 +47,13 @@ def test_mean_over_all_steps_needs_all_of_them() -> None:
 
 def test_drawn_sequences_are_the_same_each_time() -> None:
     for kind in ("both", "char", "mask"):
-        one, other = (tasks.open_model(reader_of(kind)).memory().to_dict() for _ in range(2))
+        one, other = (open_labelled(reader_of(kind)).memory().to_dict() for _ in range(2))
         assert one == other
         assert "drawn" in one["source"]
 
 
 def test_change_equals_that_of_predictions_for_cut_texts() -> None:
-    predictor = tasks.open_model(reader_of("word"))
+    predictor = open_labelled(reader_of("word"))
     texts = ["to be or not", "not to be or", "be be not to"]
     found = predictor.memory("\n".join(texts))
     whole = predictor.predict_proba(texts)
@@ -65,7 +64,7 @@ def test_change_equals_that_of_predictions_for_cut_texts() -> None:
 
 
 def test_sequences_that_cannot_be_cut_are_an_error() -> None:
-    predictor = tasks.open_model(reader_of("word"))
+    predictor = open_labelled(reader_of("word"))
     with pytest.raises(InputError, match="the sequences are too short to cut anything off"):
         predictor.memory(["to", "be"])
     with pytest.raises(DataError, match="got numbers; expected texts"):

@@ -30,7 +30,7 @@ pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_si
 
 @pytest.mark.slow
 @given(pairs)
-def test_metrics_agree_with_scikit_learn(both):
+def test_metrics_agree_with_scikit_learn(both: list[tuple[int, int]]) -> None:
     truth, answers = map(list, zip(*both, strict=True))
     table = confusion_table(truth, answers, K)
     assert table.tolist() == oracle.confusion_matrix(truth, answers, labels=range(K)).tolist()
@@ -53,7 +53,7 @@ def test_metrics_agree_with_scikit_learn(both):
     )
 
 
-def test_a_label_not_in_training_is_a_class_that_is_always_wrong():
+def test_a_label_not_in_training_is_a_class_that_is_always_wrong() -> None:
     probabilities = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]
     report = classification([0, 1, -1, -1], probabilities, ["no", "yes"])
     assert report.labels == ("no", "yes", UNSEEN)
@@ -79,16 +79,17 @@ def test_a_label_not_in_training_is_a_class_that_is_always_wrong():
     assert (only.accuracy, only.macro_f1, only.macro_recall, only.log_loss) == (0.0, 0.0, 0.0, None)
 
 
-def test_one_class_only():
+def test_one_class_only() -> None:
     report = classification([0, 0], [[1.0], [1.0]], ["all"])
     assert [report.accuracy, report.macro_f1, report.macro_recall] == [1.0, 1.0, 1.0]
     assert (report.log_loss, report.calibration_error) == (0.0, 0.0)
     # of two known labels one is true: recall covers that one, F1 also the label of the wrong answer
     report = classification([0, 0], [0, 1], ["a", "b"])
-    assert (report.macro_recall, report.macro_f1) == (0.5, pytest.approx(1 / 3))
+    assert report.macro_recall == 0.5
+    assert report.macro_f1 == pytest.approx(1 / 3)
 
 
-def test_no_class_and_no_answer():
+def test_no_class_and_no_answer() -> None:
     empty = np.zeros((3, 3), np.int64)
     assert [metric_of_table(metric, empty) for metric in METRICS] == [0.0, 0.0, 0.0]
     assert confusion_table([], [], 2).tolist() == [[0, 0], [0, 0]]
@@ -96,7 +97,7 @@ def test_no_class_and_no_answer():
         classification([], np.zeros((0, 2)), ["a", "b"])
 
 
-def test_arrays_that_do_not_fit_are_errors():
+def test_arrays_that_do_not_fit_are_errors() -> None:
     with pytest.raises(ShapeError, match=r"\(2,\), \(1,\)"):
         confusion_table([0, 1], [0], 2)
     for truth, answers in (([2], [0]), ([0], [2]), ([0], [-1])):
@@ -114,7 +115,7 @@ def plain(name: str, truth: list[int], answers: list[int], **how: Any) -> Baseli
     return BaselineFigures.of(name, truth, np.array(answers), **how)
 
 
-def test_a_better_network_beats_the_baseline():
+def test_a_better_network_beats_the_baseline() -> None:
     truth = [0, 1] * 50
     right, half = truth, [0] * 100
     report = classification(truth, right, ["a", "b"], beside=[plain("a line", truth, half)])
@@ -129,7 +130,7 @@ def test_a_better_network_beats_the_baseline():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "macro_recall"])
-def test_one_better_answer_is_no_significant_difference(metric):
+def test_one_better_answer_is_no_significant_difference(metric: str) -> None:
     truth = [0, 1] * 436
     others = [1, *truth[1:]]
     report = classification(
@@ -142,7 +143,7 @@ def test_one_better_answer_is_no_significant_difference(metric):
     assert single.comparisons[0].verdict == "no difference"
 
 
-def test_without_the_baselines_answers_there_is_no_verdict():
+def test_without_the_baselines_answers_there_is_no_verdict() -> None:
     report = classification(
         [0, 1], [0, 1], ["a", "b"], beside=[BaselineFigures("a line", 0.5, 0.3, 0.5)]
     )
@@ -150,7 +151,7 @@ def test_without_the_baselines_answers_there_is_no_verdict():
     assert "no test tells skill from chance" in report.sentences[0]
 
 
-def test_steps_of_one_sequence_are_not_independent():
+def test_steps_of_one_sequence_are_not_independent() -> None:
     # twenty answers are better, but all of them in one sequence, which may be chance
     truth, wrong = [[0] * 20, [0] * 20], [1] * 20 + [0] * 20
     flat = [tag for tags in truth for tag in tags]
@@ -163,13 +164,14 @@ def test_steps_of_one_sequence_are_not_independent():
     assert alone.comparisons[0].verdict == "better"
 
 
-def test_tags_that_mark_entities_are_compared_by_entity():
+def test_tags_that_mark_entities_are_compared_by_entity() -> None:
     names = ["B-a", "I-a", "O"]
     sentence, tags = [0, 1, 2, 0], ["B-a", "I-a", "O", "B-a"]
     truth, true_tags = sentence * 12, [tags] * 12
     halves = [0, 2, 2, 0] * 12  # every second entity ends too early
     beside = [BaselineFigures.of("a line", truth, np.array(halves), TrueTags(true_tags, names))]
     report = classification(truth, truth, names, beside=beside, tags=true_tags)
+    assert report.entities is not None
     assert (report.metric, report.entities.f1, report.entities.scheme) == ("entity_f1", 1.0, "IOB2")
     assert report.entities.types["a"].true == 24
     assert report.beside[0].entity_f1 == 0.5
@@ -181,7 +183,7 @@ def test_tags_that_mark_entities_are_compared_by_entity():
         classification([0], [0], ["N"], tags=[["N"]], metric="entity_f1")
 
 
-def test_the_report_prints_as_a_table():
+def test_the_report_prints_as_a_table() -> None:
     report = classification(
         [0, 1, 1, 1],
         [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]],
@@ -206,13 +208,13 @@ def test_the_report_prints_as_a_table():
     )
 
 
-def test_control_characters_in_labels_are_escaped():
+def test_control_characters_in_labels_are_escaped() -> None:
     report = classification([0, 1], [0, 1], ["a\nb\x1b[31m", "x" * 10_000])
     assert "a\\nb\\x1b[31m" in str(report)
     assert max(map(len, str(report).splitlines())) < 80
 
 
-def test_a_long_report_shows_the_worst_labels():
+def test_a_long_report_shows_the_worst_labels() -> None:
     truth = np.repeat(np.arange(30), np.arange(30, 0, -1))
     answers = truth.copy()
     answers[truth == 29] = 28  # the rarest is always missed
@@ -224,7 +226,7 @@ def test_a_long_report_shows_the_worst_labels():
     assert "answer →" not in text
 
 
-def test_the_report_goes_into_json():
+def test_the_report_goes_into_json() -> None:
     report = classification(
         [0, 1, -1],
         [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]],
@@ -241,7 +243,7 @@ def test_the_report_goes_into_json():
     assert len(form["sentences"]) == 1
 
 
-def test_a_report_draws_itself():
+def test_a_report_draws_itself() -> None:
     report = classification([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
     assert report.plot().axes[0].get_xlabel() == "answer"
     assert report.plot(calibration=True).axes[0].get_xlabel() == "probability of the answer"
@@ -249,7 +251,7 @@ def test_a_report_draws_itself():
         classification([0, 1], [0, 1], ["no", "yes"]).plot(calibration=True)
 
 
-def test_the_report_says_if_all_have_one_label():
+def test_the_report_says_if_all_have_one_label() -> None:
     words = "all sequences have one label: yes"
     assert words in str(classification([1, 1], [0, 1], ["no", "yes"]))
     assert words not in str(classification([0, 1], [0, 1], ["no", "yes"]))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import elman
-from elman import tasks
 from elman.cells import find
 from elman.engine.layers import layer_sequence, member_arrays
 from elman.engine.pooling import pool
@@ -19,7 +18,7 @@ from elman.labels.batches import MAX_SPELLED_CHARACTERS
 from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import Sequences
 from elman.labels.network import SequenceNetwork
-from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
+from readers import CELLS, KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
 
 
 def plain_layer(model: Model, own: dict[str, np.ndarray], name: str, x: np.ndarray) -> Any:
@@ -193,7 +192,7 @@ def test_huge_weights_and_numbers_give_finite_answers(way: str, cell: str, scale
             name: np.clip(array.astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
             for name, array in model.arrays.items()
         }
-        predictor = tasks.open_model(replace(model, arrays=arrays))
+        predictor = open_labelled(replace(model, arrays=arrays))
         given = [np.array([[1e308, -1e308, 0.0]] * 5), np.zeros((2, 3))]
         answer = predictor.predict(given) if task == "regress" else predictor.predict_proba(given)
         assert all(np.isfinite(one).all() for one in answer)
@@ -202,7 +201,7 @@ def test_huge_weights_and_numbers_give_finite_answers(way: str, cell: str, scale
 def test_numbers_in_huge_units_are_finite() -> None:
     model = reader_of("numbers", "regress")
     target = replace(model.codec.target, scale=np.array([1e308]))
-    predictor = tasks.open_model(replace(model, codec=replace(model.codec, target=target)))
+    predictor = open_labelled(replace(model, codec=replace(model.codec, target=target)))
     answers = predictor.predict([np.full((9, 3), sign * 1e9) for sign in (-1, 1)])
     assert np.isfinite(answers).all()
     assert abs(answers).max() > 1e307
@@ -233,14 +232,14 @@ def test_the_file_answers_as_the_model(tmp_path: Path, task: str, kind: str) -> 
     model, sequences = reader_of(kind, task), sequences_of(kind)
     if task == "tag":
         sequences = sequences.stepwise()
-    tasks.open_model(model).save(tmp_path / "m.safetensors")
+    open_labelled(model).save(tmp_path / "m.safetensors")
     first = (tmp_path / "m.safetensors").read_bytes()
-    loaded = elman.load(tmp_path / "m.safetensors")
+    loaded: Any = elman.load(tmp_path / "m.safetensors")
     loaded.save(tmp_path / "m.safetensors")
     assert (tmp_path / "m.safetensors").read_bytes() == first
-    assert type(loaded) is type(tasks.open_model(model))
+    assert type(loaded) is type(open_labelled(model))
     assert loaded.model.config == model.config
     for got, expected in zip(
-        loaded.predict(sequences), tasks.open_model(model).predict(sequences), strict=True
+        loaded.predict(sequences), open_labelled(model).predict(sequences), strict=True
     ):
         np.testing.assert_array_equal(got, expected)

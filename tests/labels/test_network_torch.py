@@ -126,12 +126,13 @@ def test_dropout_is_off_outside_training() -> None:
 def test_word_dropout_replaces_words_by_unk() -> None:
     model = reader_of("word", members=1)
     reader = trained(model, word_dropout=0.99).train()
-    unknown = reader.members[0]._unknown(torch.full((10_000,), 3))
+    member: Any = reader.members[0]
+    unknown = member._unknown(torch.full((10_000,), 3))
     assert set(unknown.tolist()) == {0, 3}
     # within six standard deviations of a binomial with 10,000 draws
     assert abs((unknown == 0).double().mean().item() - 0.99) < 6 * (0.99 * 0.01 / 10_000) ** 0.5
     reader.eval()
-    assert reader.members[0]._unknown(torch.full((9,), 3)).tolist() == [3] * 9
+    assert member._unknown(torch.full((9,), 3)).tolist() == [3] * 9
 
 
 def test_members_start_differently_with_open_forget_gates() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from elman import DataError, OptionError
-from elman.labels.read import read_sequences, read_tags
+from elman.labels.conll import read_tags
+from elman.labels.read import read_sequences
 from elman.tables.reader import read_table
 
 TWEETS = {"text": ["good day", None, "bad"], "label": [" yes", "no", "yes "], "n": [1, 2, 3]}
@@ -141,7 +142,7 @@ def test_dates_in_text_sort_the_rows() -> None:
     ],
 )
 def test_errors_of_an_id_name_its_rows(change: dict[str, Any], words: str) -> None:
-    how = {"id_column": "id", "time_column": "t", "label": "kind", "columns": "x,y"}
+    how: dict[str, Any] = {"id_column": "id", "time_column": "t", "label": "kind", "columns": "x,y"}
     assert words in refusal(DataError, STEPS | change, **how)
 
 
@@ -155,7 +156,7 @@ def test_a_label_may_stand_in_one_row_of_its_id() -> None:
 
 def test_texts_of_an_id_are_joined_or_are_its_tokens() -> None:
     table = read_table({"id": [1, 1, 2], "token": ["I", "go", "no"], "tag": ["P", "V", "X"]})
-    how = {"id_column": "id", "text": "token"}
+    how: dict[str, Any] = {"id_column": "id", "text": "token"}
     assert read_sequences(table, **how)[0] == ["I go", "no"]
     assert read_sequences(table, task="tag", label="tag", **how) == (
         [["I", "go"], ["no"]],

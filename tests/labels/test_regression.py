@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,26 +11,26 @@ from elman.errors import DataError
 from elman.labels.metrics import RegressionFigures, r2, regression
 
 
-def test_errors_agree_with_scikit_learn():
+def test_errors_agree_with_scikit_learn() -> None:
     draw = np.random.default_rng(0)
     truth = draw.normal(size=100)
     predicted = truth + draw.normal(size=100)
     (network,) = regression(predicted, truth).methods
     # rounding error of sums of 100 terms of size 1
-    close = {"abs": 100 * 2**-50}
+    close: dict[str, Any] = {"abs": 100 * 2**-50}
     assert network.mae == pytest.approx(oracle.mean_absolute_error(truth, predicted), **close)
     assert network.rmse == pytest.approx(oracle.root_mean_squared_error(truth, predicted), **close)
     assert network.r2 == pytest.approx(oracle.r2_score(truth, predicted), **close)
 
 
-def test_a_constant_truth_has_no_variance_to_explain():
+def test_a_constant_truth_has_no_variance_to_explain() -> None:
     assert r2([0.1, 0.1, 0.1], [0.1, 0.1, 0.1]) == 1.0
     assert r2([0.1, 0.2, 0.1], [0.1, 0.1, 0.1]) == 0.0
     assert r2([3.0], [2.0]) == 0.0
     assert np.isfinite(r2([1e300, -1e300], [1e-300, 0.0]))
 
 
-def test_the_report_compares_with_other_methods():
+def test_the_report_compares_with_other_methods() -> None:
     truth = np.arange(20.0)
     beside = [
         RegressionFigures.of("the mean", np.full(20, 9.5), truth),
@@ -58,6 +59,6 @@ def test_the_report_compares_with_other_methods():
     ]
 
 
-def test_a_report_without_truth_is_an_error():
+def test_a_report_without_truth_is_an_error() -> None:
     with pytest.raises(DataError, match="no true value"):
         regression([], [])

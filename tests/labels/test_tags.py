@@ -9,12 +9,12 @@ from elman.labels.tags import are_entities, entities, entity_figures, scheme
 @pytest.mark.parametrize(
     "tags", ["O B-x I-x", "B-x", "O I-x", "B-x I-x E-x S-x O", "B-x I-x L-x U-x O", "B I O"]
 )
-def test_tags_of_entities_are_recognised(tags):
+def test_tags_of_entities_are_recognised(tags: str) -> None:
     assert are_entities(tags.split())
 
 
 @pytest.mark.parametrize("tags", ["O", "NOUN B-x", "B- O", "", "I-x", "B-x E-x L-x O", "X-x O"])
-def test_other_tags_do_not_mark_entities(tags):
+def test_other_tags_do_not_mark_entities(tags: str) -> None:
     assert not are_entities(tags.split())
 
 
@@ -28,7 +28,7 @@ SCHEMES = {
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_all_schemes_give_the_same_entities(name):
+def test_all_schemes_give_the_same_entities(name: str) -> None:
     tags = SCHEMES[name].split()
     assert scheme([tags]) == name
     assert entities(tags) == [("n", 0, 2), ("n", 2, 3), ("p", 4, 5), ("n", 5, 6)]
@@ -37,7 +37,7 @@ def test_all_schemes_give_the_same_entities(name):
     assert {kind: one.true for kind, one in figures.types.items()} == {"n": 3, "p": 1}
 
 
-def test_a_stray_inside_tag_does_not_change_the_scheme():
+def test_a_stray_inside_tag_does_not_change_the_scheme() -> None:
     assert scheme([["B-n", "I-n", "O"], ["I-n", "O"]]) == "IOB2"
 
 
@@ -57,11 +57,11 @@ def test_a_stray_inside_tag_does_not_change_the_scheme():
         ("B I O I", [("", 0, 2), ("", 3, 4)]),
     ],
 )
-def test_entities_by_hand(tags, found):
+def test_entities_by_hand(tags: str, found: list[tuple[str, int, int]]) -> None:
     assert entities(tags.split()) == found
 
 
-def test_only_whole_entities_count():
+def test_only_whole_entities_count() -> None:
     truth = [["B-a", "I-a", "O", "B-b"], ["O", "B-a"]]
     answers = [["B-a", "O", "O", "B-b"], ["B-b", "B-a"]]
     figures = entity_figures(truth, answers)
@@ -69,11 +69,11 @@ def test_only_whole_entities_count():
     assert (figures.precision, figures.recall, figures.f1) == (0.5, 2 / 3, 4 / 7)
 
 
-def test_sequences_without_entities_give_0():
+def test_sequences_without_entities_give_0() -> None:
     figures = entity_figures([["O"]], [["O"]])
     assert (figures.precision, figures.recall, figures.f1) == (0.0, 0.0, 0.0)
 
 
-def test_sequences_of_unequal_lengths_are_errors():
+def test_sequences_of_unequal_lengths_are_errors() -> None:
     with pytest.raises(ShapeError, match="one answer a step"):
         entity_figures([["O", "O"]], [["O"]])

@@ -16,18 +16,20 @@ import pytest
 import torch
 from torch.nn import functional
 
-from elman import DataError, ModelFileError, OptionError, load, tasks
+from elman import DataError, ModelFileError, OptionError, load
 from elman.engine import kernel
 from elman.files.model import Model
 from elman.labels.calibration import fit_temperature
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences, RunInputs
+from elman.labels.objective import LabelledObjective
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
-from elman.labels.train import LabelledObjective, LabelledRecipe, train_labelled
+from elman.labels.train import LabelledRecipe, train_labelled
 from elman.training.distributed import Group
 from elman.training.journal import Run
 from elman.training.random import Randomness
+from readers import open_labelled
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +121,7 @@ def test_the_seed_determines_the_weights(task: str) -> None:
 
 @pytest.mark.parametrize("task", ["classify", "tag"])
 def test_the_number_of_threads_changes_no_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    how = {"hidden_size": 40, "batch_size": 32, "steps": 4, "refit": False}
+    how: dict[str, Any] = {"hidden_size": 40, "batch_size": 32, "steps": 4, "refit": False}
     found = []
     for threads in (1, 2):
         monkeypatch.setattr(kernel, "threads", lambda *_, threads=threads: threads)
@@ -131,9 +133,9 @@ def test_the_number_of_threads_changes_no_bit(task: str, monkeypatch: pytest.Mon
 def test_it_learns_and_reports_its_metrics(task: str) -> None:
     make, _ = TASKS[task]
     events: list[dict[str, Any]] = []
-    how = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
+    how: dict[str, Any] = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
     model = train(task, make(400), watch=events.append, **how)
-    predictor, fresh = tasks.open_model(model), make(200, seed=1)
+    predictor, fresh = open_labelled(model), make(200, seed=1)
     report = predictor.evaluate(fresh.sequences, fresh.targets)
     card = model.card
     if task == "regress":
@@ -391,6 +393,8 @@ def test_the_codec_is_fitted_on_the_training_set_only() -> None:
     training = run.split.training
     rows = np.concatenate(training.sequences.items)
     assert len(training) == 54
+    assert run.codec.scaler is not None
+    assert run.codec.target is not None
     np.testing.assert_allclose(run.codec.scaler.mean, rows.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(run.codec.target.mean, np.mean(training.targets), rtol=1e-12)
     np.testing.assert_allclose(run.codec.target.scale, np.std(training.targets), rtol=1e-12)
@@ -401,6 +405,7 @@ def test_the_codec_is_fitted_on_the_training_set_only() -> None:
     assert run.split.test is not None
     held = {word for text in run.split.test.sequences.items for word in text.split()[1:]}
     assert held
+    assert run.codec.tokens is not None
     assert not held & {*run.codec.tokens.tokens}
 
 
@@ -474,7 +479,7 @@ def test_the_temperature_calibrates_probabilities() -> None:
     data = LabelledSequences(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = LabelledSequences(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
     model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
-    shares = tasks.open_model(model).predict_proba(["x"])
+    shares = open_labelled(model).predict_proba(["x"])
     assert model.card["temperature"] > 2
     # the logits are float32, and the temperature is found to 1e-12
     np.testing.assert_allclose(shares, [[0.6, 0.4]], atol=1e-6)
@@ -495,7 +500,7 @@ def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
         noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
     valid = LabelledSequences(valid.sequences, noisy)
     model = train(task, valid=valid, test=TASKS[task][0](20, seed=4), steps=100)
-    predictor = tasks.open_model(model)
+    predictor = open_labelled(model)
     shares = predictor.predict_proba(valid.sequences)
     logits = np.log(shares if task == "classify" else np.concatenate(shares))
     truth = model.codec.labels.encode(valid.of_task(task).flat_targets)
@@ -508,14 +513,14 @@ def test_the_chosen_metric_selects_the_best_network(metric: str) -> None:
     rare = texts(200)
     keep = [row for row, one in enumerate(rare.targets) if one == "no" or row % 4 == 0]
     events: list[dict[str, Any]] = []
-    how = {
+    how: dict[str, Any] = {
         "metric": metric,
         "evaluations": 12,
         "steps": 120,
         "patience": 100,
         "learning_rate": 0.05,
     }
-    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    parts: dict[str, Any] = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
     model = train(data=rare.take(keep), watch=events.append, **parts, **how)
     measured = [event for event in events if event["event"] == "evaluation"]
     sign = 1 if metric == "loss" else -1
@@ -529,7 +534,13 @@ def test_the_chosen_metric_selects_the_best_network(metric: str) -> None:
 
 def test_it_stops_early() -> None:
     events: list[dict[str, Any]] = []
-    how = {"steps": 4000, "evaluations": 400, "patience": 3, "refit": False, "learning_rate": 0.1}
+    how: dict[str, Any] = {
+        "steps": 4000,
+        "evaluations": 400,
+        "patience": 3,
+        "refit": False,
+        "learning_rate": 0.1,
+    }
     model = train(valid=texts(seed=1), test=texts(seed=2), watch=events.append, **how)
     assert model.card["training"]["stopped"] == "early"
     assert not model.card["training"]["improving"]
@@ -543,7 +554,8 @@ def test_a_refit_trains_for_as_many_epochs_as_were_best(task: str) -> None:
     model = train(task, refit=True, watch=events.append)
     stages = [event for event in events if event["event"] == "stage"]
     assert [event["next"] for event in stages] == ["fold", "fold", "measured", "refit"]
-    bests, fold = [], []
+    bests: list[int] = []
+    fold: list[dict[str, Any]] = []
     for event in events:
         if event["event"] == "evaluation":
             fold.append(event)
@@ -568,15 +580,21 @@ def test_a_time_budget_covers_all_stages() -> None:
     assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
     # later folds take the same number of steps
     assert run.stage([{"length": 7}])[1].steps == 7
-    valid = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
+    valid: dict[str, Any] = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
     _, alone = run_of(time=10, steps=None, **valid).stage([])
     assert alone.time == 10
 
 
 def test_without_a_budget_it_trains_until_it_no_longer_improves() -> None:
     events: list[dict[str, Any]] = []
-    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
-    how = {"steps": None, "patience": 1, "hidden_size": 2, "dropout": 0.0, "word_dropout": 0.0}
+    parts: dict[str, Any] = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    how: dict[str, Any] = {
+        "steps": None,
+        "patience": 1,
+        "hidden_size": 2,
+        "dropout": 0.0,
+        "word_dropout": 0.0,
+    }
     model = train(watch=events.append, **parts, **how)
     # the limit is announced before the first step; with the plain models a run takes three minutes
     assert events[0]["plan"]["limit"] == 150
@@ -614,7 +632,13 @@ class Interrupt:
 def test_a_resumed_run_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, at: int
 ) -> None:
-    how = {"dropout": 0.3, "word_dropout": 0.1, "refit": True, "patience": 100, "members": 2}
+    how: dict[str, Any] = {
+        "dropout": 0.3,
+        "word_dropout": 0.1,
+        "refit": True,
+        "patience": 100,
+        "members": 2,
+    }
     interrupt = Interrupt(monkeypatch)
     whole = train(task, **how)
     assert interrupt.calls > 125, "the last stage was not reached"
@@ -678,7 +702,13 @@ from test_train import ALIKE, train
 train(sys.argv[1], output=Path(sys.argv[2]), **ALIKE)
 """
 # Batches that the processes share unequally; each process draws its own dropout.
-ALIKE = {"dropout": 0.0, "word_dropout": 0.0, "refit": True, "batch_size": 7, "steps": 16}
+ALIKE: dict[str, Any] = {
+    "dropout": 0.0,
+    "word_dropout": 0.0,
+    "refit": True,
+    "batch_size": 7,
+    "steps": 16,
+}
 # Gradients are summed in another order; the first steps of Adam, divided by small moments, magnify that.
 TOLERANCE = 2e-3
 
@@ -772,7 +802,7 @@ def test_unusable_targets_are_errors(task: str, targets: list[Any], words: str) 
 
 def test_texts_without_a_word_train() -> None:
     empty = LabelledSequences(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
-    shares = tasks.open_model(train(data=empty)).predict_proba(["", "other"])
+    shares = open_labelled(train(data=empty)).predict_proba(["", "other"])
     assert np.isfinite(shares).all()
 
 
@@ -781,7 +811,7 @@ def test_entity_f1_selects_and_is_compared() -> None:
     marks = {"up": "B-up", "down": "I-down", "O": "O"}
     tags = LabelledSequences(data.sequences, [[marks[tag] for tag in one] for one in data.targets])
     events: list[dict[str, Any]] = []
-    parts = {"valid": tags.take(range(60, 80)), "test": tags.take(range(80, 90))}
+    parts: dict[str, Any] = {"valid": tags.take(range(60, 80)), "test": tags.take(range(80, 90))}
     model = train("tag", tags.take(range(60)), watch=events.append, metric="entity_f1", **parts)
     measured = [event for event in events if event["event"] == "evaluation"]
     assert model.card["validation"]["entity_f1"] == max(event["entity_f1"] for event in measured)
@@ -794,5 +824,5 @@ def test_entity_f1_selects_and_is_compared() -> None:
 
 def test_a_constant_target_is_predicted() -> None:
     data = LabelledSequences(numbers().sequences, [7.0] * 60)
-    answers = tasks.open_model(train("regress", data, steps=200)).predict(numbers().sequences)
+    answers = open_labelled(train("regress", data, steps=200)).predict(numbers().sequences)
     np.testing.assert_allclose(answers, 7.0, atol=0.1)
