@@ -63,7 +63,7 @@ class Unrolled:
     before: int = 0
     """Number of tokens that the network read before the first of `tokens`."""
     width: float = 960
-    """In pixels."""
+    """Width of the picture in pixels."""
     standalone: bool = True
     """Whether the picture contains style sheet, legend and note. A page writes these itself, with the legend
     from ``data-legend``, and gets groups that can be reached with the keyboard."""

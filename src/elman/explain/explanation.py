@@ -109,16 +109,16 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     target: str
     """The answer whose score is explained."""
     method: str
-    """One of `METHODS`."""
+    """Name of the method, one of `METHODS`."""
     exact: bool
     """Whether the decomposition equals the network, as for a linear rnn and for mingru given its gates."""
     score_name: str
     """The kind of score, such as "logit", "log probability" or "forecast"."""
     score: float
     inputs: tuple[str, ...]
-    """Tokens, or names of earlier values."""
+    """Inputs by name: tokens, or names of earlier values."""
     contributions: np.ndarray
-    """float64 ``[N]``, in units of the score."""
+    """Contribution of each input, float64 ``[N]``, in units of the score."""
     start_state: float = 0.0
     """The contribution of the hidden state before the first input."""
     bias: float = 0.0
@@ -126,7 +126,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     residual: float = 0.0
     """The difference between the score and the sum: rounding, quadrature, or interactions of inputs."""
     absence: np.ndarray | None = None
-    """float64 ``[N]``: how far the score falls when the input is replaced, or left out by leave-one-out.
+    """Fall of the score when the input is replaced, or left out by leave-one-out, float64 ``[N]``.
 
     None where it was not measured."""
     test: SelfTest | None = None

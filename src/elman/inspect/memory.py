@@ -85,7 +85,7 @@ class Memory:
     """
 
     lags: tuple[int, ...]
-    """In units of the input: 1 is the last unit before the answer."""
+    """Lags in units of the input: 1 is the last unit before the answer."""
     change: np.ndarray
     """float64 ``[K]``: how far the answer moves when only the last `lag` units are kept, in the median over
     the windows. For probabilities it is the share that moves (total variation), for numbers the difference in

@@ -76,7 +76,7 @@ class RecordedStates:
     inputs: np.ndarray
     """The input at each step: token numbers ``[N]``, or numbers ``[F, N]``."""
     marks: dict[str, np.ndarray]
-    """By name of a property, whether it holds after each step, bool ``[N]``."""
+    """Properties by name: whether each holds after each step, bool ``[N]``."""
     units: tuple[Unit, ...]
     states: np.ndarray
     """float32 ``[U, N]``: a row for each unit."""

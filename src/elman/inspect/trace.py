@@ -60,17 +60,17 @@ class Trace:
 
     task: str
     tokens: tuple[str, ...]
-    """``[T]``: the input at each step, as text."""
+    """Input at each step ``[T]``, as text."""
     begins: tuple[int, ...]
     """The steps before which the state was reset: line starts, where each line is a document."""
     states: dict[str, np.ndarray]
-    """By name, float32 ``[L, T, H]``, after each step; names of the backward direction end in "back"."""
+    """States after each step by name, float32 ``[L, T, H]``; backward directions have names with "back"."""
     gates: dict[str, np.ndarray]
-    """By name, float32 ``[L, T, H]``: the values of the gates and candidates."""
+    """Values of the gates and candidates by name, float32 ``[L, T, H]``."""
     outputs: np.ndarray
-    """float32 ``[T, D·H]``: the outputs of the last layer."""
+    """Outputs of the last layer, float32 ``[T, D·H]``."""
     predictions: tuple[StepPredictions, ...]
-    """``[T]``: the predictions after each step."""
+    """Predictions after each step ``[T]``."""
 
     @classmethod
     def of(

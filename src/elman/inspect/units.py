@@ -64,7 +64,7 @@ class UnitScore:
 
     @property
     def gain(self) -> float:
-        """By how much the area exceeds the larger of the two baselines."""
+        """Difference between the area and the larger of the two baselines."""
         return self.area - max(self.baseline, self.token)
 
 
@@ -117,7 +117,7 @@ class Units:
     """Properties of a text or of series that units of a network represent, as `find_units` returns them."""
 
     scores: tuple[UnitScore, ...]
-    """One for each property, the largest gain first."""
+    """Best unit of each property, the largest gain first."""
     recorded: RecordedStates
 
     @property

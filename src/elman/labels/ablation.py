@@ -59,7 +59,7 @@ class AblatableSequence(ABC):
     shortens = True
     """Whether the sequence gets shorter when elements are left out."""
     spelled: tuple[np.ndarray, np.ndarray] | None = None
-    """For letters: the token id of each word ``[T]``, and the index after its last letter ``[T]``."""
+    """Token id of each word ``[T]`` and the index after its last letter ``[T]``, if letters are explained."""
     groups: tuple[int, ...] = ()
     """The word that each input belongs to, if inputs are single characters; else empty."""
     replacements = 0

@@ -113,7 +113,7 @@ class MethodFigures:
 
     name: str
     answers: np.ndarray | None = field(default=None, repr=False, compare=False, kw_only=True)
-    """Its answers ``[N]``: numbers of labels, or numbers. Without them no test can tell skill from chance."""
+    """The model's answers ``[N]``, label numbers or numbers; a test of skill needs them."""
 
     def figures(self) -> dict[str, str | float]:
         """Return name and metrics, for JSON."""

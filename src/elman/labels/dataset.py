@@ -29,7 +29,7 @@ class Sequences:
 
     kind: Kind
     items: tuple[Any, ...]
-    """For "text" str, for "tokens" tuples of str, for "numbers" float64 ``[T_i, C]``, NaN where missing."""
+    """Sequences: str for "text", tuples of str for "tokens", float64 ``[T_i, C]`` with NaN for "numbers"."""
 
     def __len__(self) -> int:
         return len(self.items)

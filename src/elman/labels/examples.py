@@ -171,8 +171,8 @@ class EncodedExamples:
 
     encoded: EncodedSequences
     targets: list[np.ndarray]
-    """For each sequence int64 ``[1]`` or, for tags, ``[T_i]``, negative for labels not in training; for
-    regression float32 ``[1]``."""
+    """Target of each sequence: int64 ``[1]``, or ``[T_i]`` for tags, negative for labels not in training;
+    float32 ``[1]`` for regression."""
     tags: TrueTags | None = None
     """The tags as text, for the task "tag"."""
 

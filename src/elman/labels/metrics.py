@@ -53,7 +53,7 @@ class Classification:
     confusion: tuple[tuple[int, ...], ...]
     """A row for each true label and a column for each answer, in the order of `labels`."""
     log_loss: float | None
-    """In nats; None without probabilities, or if no true label was in training."""
+    """Mean log loss in nats; None without probabilities, or if no true label was in training."""
     calibration_error: float | None
     bins: tuple[ReliabilityBin, ...]
     beside: tuple[BaselineFigures, ...] = ()

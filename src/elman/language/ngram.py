@@ -74,14 +74,14 @@ class _Order:
     """The numbered n-grams of one order in the training text; contexts are n-grams of the order below."""
 
     context: Places
-    """For each n-gram, the number of its context."""
+    """Number of the context of each n-gram."""
     count: Places
     at_start: Places
-    """For each n-gram, how often it occurs at the start of a document."""
+    """Number of documents that start with each n-gram."""
     held_context: Places
-    """For each prediction, the number of its context, or ABSENT if training has no such context."""
+    """Number of the context of each prediction, or ABSENT if training has no such context."""
     held_gram: Places
-    """For each prediction, the number of its n-gram, or ABSENT."""
+    """Number of the n-gram of each prediction, or ABSENT."""
 
     def interpolate(self, count: Places, lower: Values) -> Values:
         """Return the probability of each prediction, given n-gram counts and the order below."""

@@ -88,7 +88,7 @@ class _Context(Context):
     scale: float
     """The kernel's factor of the gradients: 1 over the number of rows for the mean, else 1."""
     gradients: list[Tensor]
-    """Of rows, weight and bias; empty once they have been given away."""
+    """Gradients of rows, weight and bias; empty once `backward` has returned them."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

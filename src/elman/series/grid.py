@@ -59,9 +59,9 @@ class Grid:
     code: int
     """The series, as an index into the ids."""
     start: Stamp
-    """Its first stamp."""
+    """Stamp of the first row."""
     length: int
-    """The steps up to its last value."""
+    """Number of steps from the first row to the last value."""
     matrix: np.ndarray
     """float64 ``[length + more, 1 + P + F]``: target, past and future columns."""
 

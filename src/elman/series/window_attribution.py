@@ -29,11 +29,11 @@ class Block(NamedTuple):
 
     name: str
     role: str
-    """values, past, future or static."""
+    """Kind of the column: values, past, future or static."""
     column: int
     first: int
     end: int
-    """The row after the last one."""
+    """Index after the block's last row."""
 
 
 def attribute(

@@ -68,7 +68,7 @@ class StreamRequest:
     seq: int | None = None
     """Number of this request in its stream, from 0; None if the client does not number its requests."""
     start: StreamStart | None = None
-    """Where the stream begins anew; None continues it."""
+    """New start of the stream before it reads; None continues the stream."""
     with_state: bool = False
     """Whether the reply contains the state."""
     future: asyncio.Future[StreamReply] = field(

@@ -42,7 +42,7 @@ class ServedModels:
         self._replies: dict[str, Replies] = {}
         self.cards: dict[str, ModelCard] = {}
         self._streams: dict[str, StreamStore] = {}
-        """By name of the model; only models that read text token by token have streams."""
+        """Streams by name of the model; only models that read text token by token have any."""
         created = int(time.time())
         for name, predictor in models.items():
             # The task decides what its models answer; the server only asks.
