@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from elman import tasks
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
 from elman.language.dataset import Dataset, load_dataset
@@ -54,6 +55,13 @@ def make_model(
         for name, shape in config.parameters().items()
     }
     return Model(config, arrays, codec, card or {})
+
+
+def open_language(model: Model) -> LanguagePredictor:
+    """Return the predictor of a language model."""
+    predictor = tasks.open_model(model)
+    assert isinstance(predictor, LanguagePredictor)
+    return predictor
 
 
 def load_language_dataset(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,9 @@ def is_tail(short: list[int], long: list[int]) -> bool:
 
 @pytest.mark.slow
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
-def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, number):
+def test_lanes_predict_every_target_once(
+    lengths: list[int], batch_size: int, length: int, seed: int, number: int
+) -> None:
     ids, starts = files(lengths)
     lanes = Lanes(Tokens(ids, starts), batch_size, length, seed)
     found = sorted(read(epoch(lanes, number)), key=lambda pair: pair[1])
@@ -97,7 +100,9 @@ def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, numb
 
 
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-def test_lanes_are_fresh_only_at_the_start_of_a_run(lengths, batch_size, length, seed):
+def test_lanes_are_fresh_only_at_the_start_of_a_run(
+    lengths: list[int], batch_size: int, length: int, seed: int
+) -> None:
     ids, starts = files(lengths)
     lanes = Lanes(Tokens(ids, starts), batch_size, length, seed)
     fresh = 0
@@ -109,7 +114,7 @@ def test_lanes_are_fresh_only_at_the_start_of_a_run(lengths, batch_size, length,
     assert documents <= fresh <= documents + lanes.batch_size
 
 
-def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
+def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state() -> None:
     ids, starts = files([1000])
     lanes = Lanes(Tokens(ids, starts), 4, 10, seed=3)
     chunks = epoch(lanes, 0)
@@ -120,7 +125,7 @@ def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
     assert chunks[3].inputs.shape == (10, 4)
 
 
-def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed():
+def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed() -> None:
     ids, starts = files([1000])
     begins = {
         (seed, number): tuple(Lanes(Tokens(ids, starts), 4, 10, seed).chunk(number, 0).inputs[0])
@@ -130,7 +135,7 @@ def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed():
     assert len(set(begins.values())) == len(begins)
 
 
-def test_a_short_text_takes_fewer_lanes():
+def test_a_short_text_takes_fewer_lanes() -> None:
     ids, starts = files([21])
     assert Lanes(Tokens(ids, starts), 32, 5, 0).batch_size == 4
     assert Lanes(Tokens(ids, starts), 32, 50, 0).batch_size == 1
@@ -139,7 +144,9 @@ def test_a_short_text_takes_fewer_lanes():
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-def test_documents_predict_every_target_once_from_the_start(lengths, line, batch, length, seed):
+def test_documents_predict_every_target_once_from_the_start(
+    lengths: list[int], line: bool, batch: int, length: int, seed: int
+) -> None:
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     documents = Documents(Tokens(ids, starts, end_id), batch, length, seed)
@@ -148,7 +155,7 @@ def test_documents_predict_every_target_once_from_the_start(lengths, line, batch
         assert sorted(read(epoch(documents, 1))) == sorted(whole(ids, starts, end_id))
 
 
-def test_a_long_document_is_read_in_sections_each_from_state_zero():
+def test_a_long_document_is_read_in_sections_each_from_state_zero() -> None:
     ids, starts = files([3, 32 * 4 * 3 + 1, 9])
     documents = Documents(Tokens(ids, starts), 8, 4, seed=0)
     assert documents.chunks(0) <= 32
@@ -159,7 +166,7 @@ def test_a_long_document_is_read_in_sections_each_from_state_zero():
     assert max(len(got) for got, _ in found) == 32 * 4
 
 
-def test_documents_are_shuffled_with_little_padding():
+def test_documents_are_shuffled_with_little_padding() -> None:
     lengths = np.random.default_rng(0).integers(1, 60, 5000).tolist()
     ids, starts = lines(lengths)
     documents = Documents(Tokens(ids, starts, END), 32, 64, seed=0)
@@ -173,7 +180,7 @@ def test_documents_are_shuffled_with_little_padding():
     assert steps_of_five != sorted(steps_of_five)
 
 
-def test_each_epoch_combines_other_documents():
+def test_each_epoch_combines_other_documents() -> None:
     ids, starts = lines([3] * 64)
     documents = Documents(Tokens(ids, starts, END), 8, 16, seed=0)
     neighbours = [
@@ -186,7 +193,7 @@ def test_each_epoch_combines_other_documents():
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
-def test_padding_has_token_zero(lengths, line, batch, length):
+def test_padding_has_token_zero(lengths: list[int], line: bool, batch: int, length: int) -> None:
     ids, starts = (lines if line else files)(lengths)
     for chunk in epoch(
         batches_for(Tokens(ids, starts, END if line else None), batch, length, 0), 0
@@ -205,7 +212,9 @@ def same(a: Chunk, b: Chunk) -> bool:
 
 @pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.randoms())
-def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length, random):
+def test_chunks_can_be_made_repeatedly_in_any_order(
+    lengths: list[int], line: bool, batch: int, length: int, random: Any
+) -> None:
     def make() -> Batches:
         ids, starts = (lines if line else files)(lengths)
         return batches_for(Tokens(ids, starts, END if line else None), batch, length, seed=5)
@@ -218,7 +227,7 @@ def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length
     assert all(same(again.chunk(*place), straight[place]) for place in places)
 
 
-def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, starts = files([5000])
     path = tmp_path / "ids.bin"
     ids.astype(np.uint16).tofile(path)
@@ -241,7 +250,7 @@ def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path, monkeypatch: pytest.M
     assert asked == [17 * 4]
 
 
-def test_batches_for_uses_lanes_only_if_documents_fill_them():
+def test_batches_for_uses_lanes_only_if_documents_fill_them() -> None:
     assert isinstance(batches_for(Tokens(*files([500, 700]), None), 4, 16, 0), Lanes)
     assert isinstance(batches_for(Tokens(*files([3]), None), 4, 16, 0), Lanes)
     assert isinstance(batches_for(Tokens(*files([5] * 100), None), 4, 16, 0), Documents)
@@ -250,7 +259,9 @@ def test_batches_for_uses_lanes_only_if_documents_fill_them():
 
 @pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
-def test_with_one_lane_evaluation_does_not_cut_documents(lengths, line, warm_up, length):
+def test_with_one_lane_evaluation_does_not_cut_documents(
+    lengths: list[int], line: bool, warm_up: int, length: int
+) -> None:
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     chunks = evaluation_chunks(
@@ -260,7 +271,9 @@ def test_with_one_lane_evaluation_does_not_cut_documents(lengths, line, warm_up,
 
 
 @given(sizes, st.booleans(), st.integers(1, 6), st.integers(0, 5), st.integers(1, 9))
-def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, length):
+def test_evaluation_predicts_every_target_once(
+    lengths: list[int], line: bool, lanes: int, warm_up: int, length: int
+) -> None:
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     chunks = evaluation_chunks(
@@ -278,7 +291,7 @@ def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, le
         assert len(seen) == len(expected[place]) or len(seen) > warm_up
 
 
-def test_evaluation_cuts_a_long_document_into_equal_parts():
+def test_evaluation_cuts_a_long_document_into_equal_parts() -> None:
     ids, starts = files([8001])
     chunks = list(evaluation_chunks(Tokens(ids, starts), lanes=4, warm_up=500, sequence_length=250))
     assert all(chunk.inputs.shape[1] == 4 for chunk in chunks)
@@ -290,13 +303,13 @@ def test_evaluation_cuts_a_long_document_into_equal_parts():
     assert max(len(seen) for seen, _ in found) == 1999
 
 
-def test_evaluation_checks_its_arguments_before_the_first_chunk():
+def test_evaluation_checks_its_arguments_before_the_first_chunk() -> None:
     with pytest.raises(DataError, match="nothing to predict"):
-        evaluation_chunks(Tokens(np.array([2]), [0]))
+        evaluation_chunks(Tokens(np.array([2]), np.array([0])))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_shards_are_fixed_lanes_that_cover_the_chunk(world_size):
+def test_shards_are_fixed_lanes_that_cover_the_chunk(world_size: int) -> None:
     ids, starts = files([500])
     chunk = Lanes(Tokens(ids, starts), 5, 16, 0).chunk(0, 2)
     parts = [shard(chunk, rank, world_size) for rank in range(world_size)]
@@ -308,7 +321,7 @@ def test_shards_are_fixed_lanes_that_cover_the_chunk(world_size):
 
 
 @pytest.mark.parametrize("value", [2.5, "a", None, True])
-def test_a_number_that_is_not_whole_is_one_clear_error(value):
+def test_a_number_that_is_not_whole_is_one_clear_error(value: Any) -> None:
     ids, starts = files([30])
     for name in ("lanes", "warm_up", "sequence_length"):
         with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from") as caught:
@@ -322,7 +335,7 @@ def test_a_number_that_is_not_whole_is_one_clear_error(value):
                 make(Tokens(ids, starts), *numbers)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused() -> None:
     ids, starts = files([30])
     with pytest.raises(OptionError, match="batch_size: got 0"):
         Lanes(Tokens(ids, starts), 0, 5, 0)
@@ -336,9 +349,9 @@ def test_bad_input_is_refused():
         Tokens(ids[None], starts)
     for wrong in ([1], [0, 31], [0, 9, 5], []):
         with pytest.raises(ShapeError, match="starts"):
-            Tokens(ids, wrong)
+            Tokens(ids, np.array(wrong))
     with pytest.raises(DataError, match="nothing to predict"):
-        Documents(Tokens(ids[:2], [0, 1]), 4, 5, 0)
+        Documents(Tokens(ids[:2], np.array([0, 1])), 4, 5, 0)
     with pytest.raises(OptionError, match="fewer lanes"):
         shard(Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 0), 0, 3)
     with pytest.raises(IndexError):

@@ -82,7 +82,11 @@ class Company:
         self.pool.put(i, self.alone[i])
 
     def generate(self) -> None:
-        how = {"seed": int(self.random.integers(99)), "temperature": 0.7, "top_k": 9}
+        how: dict[str, Any] = {
+            "seed": int(self.random.integers(99)),
+            "temperature": 0.7,
+            "top_k": 9,
+        }
         seed = how.pop("seed")
         texts = self.pool.generate(4, seed=seed, **how)
         assert texts == [one.generate(4, seed=seed + i, **how) for i, one in enumerate(self.alone)]

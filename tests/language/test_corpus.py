@@ -5,6 +5,9 @@ import hashlib
 import random
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError, OutputError
-from elman.language.corpus import load_corpus
+from elman.language.corpus import Corpus, load_corpus
+from elman.language.dataset import Dataset
 from elman.text import growing_array, sources
 from factories import load_language_dataset
 
@@ -21,38 +25,45 @@ SENTENCES = "".join(
 )
 
 
-def decoded(corpus):
+def decoded(corpus: Corpus) -> str:
     return corpus.codec.decode(corpus.ids)
 
 
-def test_the_text_is_cut_at_the_shares_of_its_characters():
+def sets_of(dataset: Dataset) -> tuple[Corpus, Corpus, Corpus]:
+    assert dataset.validation is not None
+    assert dataset.test is not None
+    return dataset.training, dataset.validation, dataset.test
+
+
+def test_the_text_is_cut_at_the_shares_of_its_characters() -> None:
     whole = "".join(random.Random(0).choices("abc \n", k=12_340))
     dataset = load_language_dataset(whole, level="char", documents="file")
-    sets = dataset.training, dataset.validation, dataset.test
+    sets = sets_of(dataset)
     assert [len(one.ids) for one in sets] == [11_106, 617, 617]
     assert "".join(map(decoded, sets)) == whole
     assert sets[1].codec is sets[2].codec is sets[0].codec
     dataset = load_language_dataset(
         whole, level="char", documents="file", held_out=0.25, test="abab"
     )
-    assert [len(dataset.training.ids), len(dataset.validation.ids)] == [9255, 3085]
-    assert decoded(dataset.test) == "abab"
+    training, validation, test = sets_of(dataset)
+    assert [len(training.ids), len(validation.ids)] == [9255, 3085]
+    assert decoded(test) == "abab"
 
 
-def test_words_are_cut_at_white_space_and_lines_at_their_end():
+def test_words_are_cut_at_white_space_and_lines_at_their_end() -> None:
     dataset = load_language_dataset(SENTENCES, level="word", documents="file")
-    sets = dataset.training, dataset.validation, dataset.test
+    sets = sets_of(dataset)
     assert "".join(" ".join(map(decoded, sets)).split()) == "".join(SENTENCES.split())
     dataset = load_language_dataset(SENTENCES, level="char", documents="line", held_out_from="end")
-    sets = dataset.training, dataset.validation, dataset.test
+    sets = sets_of(dataset)
     assert "".join(map(decoded, sets)) == SENTENCES
     assert all(decoded(one).endswith(".\n") for one in sets)
 
 
-def test_words_without_white_space_are_not_cut():
+def test_words_without_white_space_are_not_cut() -> None:
     text = "名前はまだ無い、" * 300
     dataset = load_language_dataset(text, level="word", documents="file")
-    sets = dataset.training, dataset.validation, dataset.test
+    sets = sets_of(dataset)
     assert all({*decoded(one).strip()} == {*text} for one in sets)
     assert dataset.training.codec.tokens == ("<unk>", "、", "名前はまだ無い")
     whole = load_language_dataset("名前はまだ無い" * 300, level="word")
@@ -60,17 +71,19 @@ def test_words_without_white_space_are_not_cut():
     assert whole.split.startswith("nothing is held out")
 
 
-def test_the_vocabulary_comes_from_the_training_set():
+def test_the_vocabulary_comes_from_the_training_set() -> None:
     dataset = load_language_dataset("ab" * 450 + "abcdd" * 20, level="char")
     assert {*dataset.training.codec.tokens} == {"<unk>", "a", "b"}
+    assert dataset.test is not None
     assert (dataset.test.facts.unknown, dataset.test.facts.unknown_examples) == (30, ("d", "c"))
     assert "60% of its tokens are unknown (training set 0%)" in dataset.warnings[0]
     dataset = load_language_dataset("abab", level="char", valid="ab", test="abcab")
+    assert dataset.test is not None
     assert decoded(dataset.training) == "abab"
     assert decoded(dataset.test) == "ab\ufffdab"
 
 
-def test_facts_describe_the_text(tmp_path):
+def test_facts_describe_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("Füße".encode("cp1252"))
     (tmp_path / "b.txt").write_bytes("Füße\r\n".encode("utf-8-sig"))
     dataset = load_language_dataset(
@@ -86,11 +99,12 @@ def test_facts_describe_the_text(tmp_path):
     assert training.starts.tolist() == [0, 4, 9]
     assert training.tokens_predicted == len(characters) - 3
     assert len(facts.warnings) == 1
+    assert test is not None
     assert test.facts.warnings == ()
     assert test.facts.unknown_examples == ("x",)
 
 
-def test_no_token_crosses_from_one_file_to_the_next():
+def test_no_token_crosses_from_one_file_to_the_next() -> None:
     training = load_language_dataset(
         ["ab", "cd", "ab cd"], valid="ab cd", level="word", documents="file"
     ).training
@@ -99,13 +113,13 @@ def test_no_token_crosses_from_one_file_to_the_next():
     assert training.starts.tolist() == [0, 1, 2]
 
 
-def test_files_are_joined_without_a_line_end():
+def test_files_are_joined_without_a_line_end() -> None:
     training = load_language_dataset(["ab", "ba"], level="char", documents="file").training
     assert training.codec.tokens == ("<unk>", "a", "b")
     assert training.codec.decode(training.ids) == "abba"
 
 
-def test_ids_have_the_smallest_type_for_the_vocabulary():
+def test_ids_have_the_smallest_type_for_the_vocabulary() -> None:
     assert load_language_dataset("ab" * 50, level="char").training.ids.dtype == np.uint8
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     assert load_language_dataset(many * 10, level="char").training.ids.dtype == np.uint16
@@ -115,7 +129,7 @@ def test_ids_have_the_smallest_type_for_the_vocabulary():
     )
 
 
-def test_lines_are_documents():
+def test_lines_are_documents() -> None:
     training = load_language_dataset("ab\n\n\nb\r\nbab", level="char", documents="line").training
     assert training.codec.tokens == ("<unk>", "<end>", "b", "a")
     assert training.ids.tolist() == [3, 2, 1, 2, 1, 2, 3, 2, 1]
@@ -131,7 +145,7 @@ LINES = st.lists(st.text("ab \n\r", max_size=12), min_size=1, max_size=6)
 
 @pytest.mark.slow
 @given(LINES, st.sampled_from(["char", "word"]))
-def test_lines_do_not_depend_on_files_and_blocks(files, level):
+def test_lines_do_not_depend_on_files_and_blocks(files: list[str], level: str) -> None:
     files.append("ab a\n")
     joined = "".join(
         file if file.endswith(("\n", "\r")) or not file else file + "\n" for file in files
@@ -149,8 +163,8 @@ def test_lines_do_not_depend_on_files_and_blocks(files, level):
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("level", ["char", "word"])
 def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
-    tmp_path, monkeypatch, level, documents
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, documents: str
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text(SENTENCES)
     options = {"level": level, "documents": documents}
@@ -173,7 +187,9 @@ def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
     assert list(workspace.iterdir()) == []
 
 
-def test_a_workspace_that_cannot_be_written(tmp_path, monkeypatch):
+def test_a_workspace_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(growing_array, "MAX_BYTES_IN_MEMORY", 10)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot keep the encoded text in .*file"):
@@ -181,24 +197,26 @@ def test_a_workspace_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["write", "flush"])
-def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch, method):
+def test_a_full_disk_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     monkeypatch.setattr(growing_array, "MAX_BYTES_IN_MEMORY", 10)
 
     class Full:
-        def __enter__(self):
+        def __enter__(self) -> Any:
             return self
 
-        def __exit__(self, *reason):
+        def __exit__(self, *reason: object) -> None:
             pass
 
-        def write(self, data):
+        def write(self, data: memoryview) -> None:
             if method == "write":
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-        def flush(self):
+        def flush(self) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(growing_array.tempfile, "TemporaryFile", lambda **where: Full())
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **where: Full())
     with pytest.raises(OutputError, match="got No space left on device"):
         load_language_dataset(SENTENCES, workspace=tmp_path)
 
@@ -216,7 +234,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch, method):
         ("\u00a0 " * 9, {"level": "word"}, "too short: got 18 characters, 0 tokens"),
     ],
 )
-def test_texts_that_are_too_short(source, options, words):
+def test_texts_that_are_too_short(source: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError) as caught:
         load_language_dataset(source, **{"level": "char"} | options)
     assert words in str(caught.value)
@@ -235,24 +253,25 @@ def test_texts_that_are_too_short(source, options, words):
         ({"held_out_from": "start"}, "held_out_from: got start"),
     ],
 )
-def test_options_are_checked_before_the_text_is_read(options, words):
+def test_options_are_checked_before_the_text_is_read(options: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         load_language_dataset(["missing.txt"], **options)
 
 
-def test_one_kind_of_character_is_allowed():
+def test_one_kind_of_character_is_allowed() -> None:
     dataset = load_language_dataset("a" * 1000, level="char")
     assert dataset.training.codec.tokens == ("<unk>", "a")
+    assert dataset.test is not None
     assert dataset.test.ids.tolist() == [1] * 50
 
 
-def test_many_unknown_words_give_a_warning():
+def test_many_unknown_words_give_a_warning() -> None:
     strange = " ".join(f"w{number}" for number in range(100)) + " a a"
     (warning,) = load_language_dataset(strange, level="word", min_count=2).training.facts.warnings
     assert warning.startswith("98% of the words are outside the vocabulary")
 
 
-def test_words_dropped_in_counting_are_reported(monkeypatch):
+def test_words_dropped_in_counting_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from elman.text import counting
 
     monkeypatch.setattr(counting, "_MAX_DISTINCT_WORDS", 5)
@@ -261,7 +280,7 @@ def test_words_dropped_in_counting_are_reported(monkeypatch):
     assert "the rarest were dropped" in facts.warnings[0]
 
 
-def test_load_corpus_uses_an_existing_vocabulary(tmp_path):
+def test_load_corpus_uses_an_existing_vocabulary(tmp_path: Path) -> None:
     codec = load_language_dataset(
         SENTENCES, level="word", min_count=2, documents="file"
     ).training.codec
@@ -274,7 +293,7 @@ def test_load_corpus_uses_an_existing_vocabulary(tmp_path):
         load_corpus("I", codec)
 
 
-def test_importing_the_dataset_is_cheap():
+def test_importing_the_dataset_is_cheap() -> None:
     program = (
         "import elman.language.corpus, sys\n"
         "print(*{'torch', 'rich', 'scipy', 'sklearn'} & set(sys.modules))"

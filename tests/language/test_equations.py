@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from elman import tasks
 from elman.errors import OptionError
 from elman.files.model import Model
 from elman.language.context import Context
 from elman.language.equations import equations, summands
+from factories import open_language
 
 Make = Callable[..., Model]
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
@@ -34,7 +34,7 @@ def test_the_terms_of_the_last_lines_sum_to_the_logit(
     make: Make, cell: str, activation: str, residual: bool
 ) -> None:
     model = make(cell, activation=activation, level="word", residual=residual, scale=0.5)
-    written = equations(tasks.open_model(model), "I like my tea", "pizza")
+    written = equations(open_language(model), "I like my tea", "pizza")
     logit, numbers = terms(written)
     assert len(numbers) == 4 + 3
     assert sum(numbers) == pytest.approx(logit, abs=SIXTH * (len(numbers) + 1))
@@ -52,7 +52,7 @@ def test_printed_lengths_are_those_of_the_states_and_their_terms(
     make: Make, cell: str, activation: str, documents: str
 ) -> None:
     settings = {"level": "word", "num_layers": 1, "documents": documents, "scale": 0.5}
-    predictor = tasks.open_model(make(cell, activation=activation, **settings))
+    predictor = open_language(make(cell, activation=activation, **settings))
     written = equations(predictor, "I like tea", "pizza")
     lines = [line for line in written.splitlines() if line.count("|") == 8]
     assert len(lines) == 3
@@ -84,7 +84,7 @@ def test_printed_lengths_are_those_of_the_states_and_their_terms(
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: str) -> None:
     settings = {"level": "word", "num_layers": 1, "hidden_size": 3, "scale": 0.5}
-    predictor = tasks.open_model(make(cell, activation=activation, **settings))
+    predictor = open_language(make(cell, activation=activation, **settings))
     written = equations(predictor, "I like tea", "pizza")
     (line,) = (line for line in written.splitlines() if line.startswith(("h[tea] =", "s[tea] =")))
     found = [
@@ -107,15 +107,13 @@ def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: st
 
 
 def test_a_repeated_token_is_printed_with_its_position(make: Make) -> None:
-    written = equations(
-        tasks.open_model(make("rnn", activation="linear", level="word")), "I like I"
-    )
+    written = equations(open_language(make("rnn", activation="linear", level="word")), "I like I")
     assert "h2[I 2] = W_h·h2[like] + W_x·h1[I 2] + b" in written
     assert "h1[I 0] = W_h·h1[start]" in written
 
 
 def test_empty_and_long_texts(make: Make) -> None:
-    predictor = tasks.open_model(make("gru", level="word", scale=0.5))
+    predictor = open_language(make("gru", level="word", scale=0.5))
     logit, numbers = terms(equations(predictor, ""))
     assert sum(numbers) == pytest.approx(logit, abs=4 * SIXTH)
     written = equations(predictor, "tea my " * 50)
@@ -125,7 +123,5 @@ def test_empty_and_long_texts(make: Make) -> None:
 
 
 def test_hostile_tokens_are_escaped(make: Make) -> None:
-    written = equations(
-        tasks.open_model(make("rnn", level="word")), "\x1b[2J \u202eevil " + "y" * 999
-    )
+    written = equations(open_language(make("rnn", level="word")), "\x1b[2J \u202eevil " + "y" * 999)
     assert all(one.isprintable() or one == "\n" for one in written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +39,30 @@ def test_get_set_clone_repr() -> None:
     assert copy.get_params() == model.get_params()
     assert (copy.cell, copy.hidden_size, copy.num_layers) == ("gru", 7, 2)
     assert "hidden_size=7" in repr(model)
+    wrong: dict[str, Any] = {"hiden_size": 3}
     with pytest.raises(TypeError, match="unexpected keyword argument 'hiden_size'"):
-        LanguageModel(hiden_size=3)
+        LanguageModel(**wrong)
     with pytest.raises(ValueError, match="Invalid parameter"):
         model.set_params(hiden_size=3)
 
 
 def test_init_stores_and_fit_validates() -> None:
-    model = LanguageModel(cell="transformer")
-    assert model.cell == "transformer"
+    wrong: Any = "transformer"
+    model = LanguageModel(cell=wrong)
+    assert model.cell == wrong
     with pytest.raises(elman.OptionError, match="cell: got transformer"):
         model.fit(TEXT)
 
 
 def test_use_before_fit_is_one_clear_error() -> None:
-    for ask in (
+    asks: list[Callable[[LanguageModel], Any]] = [
         lambda model: model.predict_next("I"),
         lambda model: model.generate("I"),
         lambda model: model.evaluate(TEXT),
         lambda model: model.stream(),
         lambda model: model.save("x.safetensors"),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(elman.NotFittedError, match="call fit first"):
             ask(LanguageModel())
 
@@ -76,7 +80,7 @@ def test_fit_learns_and_predicts(fitted: LanguageModel) -> None:
 def test_the_saved_model_predicts_as_the_estimator(fitted: LanguageModel, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     fitted.save(path)
-    loaded = elman.load(path)
+    loaded = elman.load(path, kind=elman.LanguagePredictor)
     assert loaded.predict_next("I like to eat", 5) == fitted.predict_next("I like to eat", 5)
     assert loaded.evaluate(TEXT).loss == fitted.evaluate(TEXT).loss
     assert loaded.card == fitted.card_
@@ -117,11 +121,13 @@ def test_valid_and_test_can_be_given() -> None:
 
 
 def test_numpy_numbers_are_accepted() -> None:
-    options = LanguageOptions(hidden_size=np.int64(8), dropout=np.float32(0.5))
+    numbers: dict[str, Any] = {"hidden_size": np.int64(8), "dropout": np.float32(0.5)}
+    options = LanguageOptions(**numbers)
     assert options.hidden_size == 8
 
 
 def test_a_positional_option_is_refused() -> None:
+    estimator: Any
     for estimator, value in ((LanguageModel, "word"), (elman.SequenceTagger, ["a", "b"])):
         with pytest.raises(TypeError, match=r"__init__\(\) takes 1 positional argument"):
             estimator(value)

@@ -12,7 +12,7 @@ import torch
 from captum.attr import IntegratedGradients
 from scipy.stats import spearmanr
 
-from elman import LanguageModel, nn, tasks
+from elman import LanguageModel, nn
 from elman.cli import demo
 from elman.errors import InputError, OptionError
 from elman.explain import gradients
@@ -34,6 +34,7 @@ from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
+from factories import open_language
 
 TEXT = "I like my pizza ( tea ! I zebra"
 # Rounding error of a sum of up to 300 products of numbers below 1, each rounded by 2**-24.
@@ -60,7 +61,7 @@ Make = Callable[..., Model]
 
 def small(make: Make, cell: str = "lstm", activation: str = "tanh", **settings: Any) -> Any:
     settings = {"level": "word", "scale": 0.5} | settings
-    return tasks.open_model(make(cell, activation=activation, **settings))
+    return open_language(make(cell, activation=activation, **settings))
 
 
 def size(told: Explanation) -> float:
@@ -86,6 +87,7 @@ def test_the_terms_sum_to_the_logit(
     assert abs(told.residual) < FLOAT32 * size(told)
     assert told.score == pytest.approx(logit(predictor, TEXT, "pizza"), abs=FLOAT32 * size(told))
     assert told.exact is ((cell, activation) in (CELLS[0], CELLS[-1]))
+    assert told.gap is not None
     assert told.gap < MAX_GAP
     assert (told.start_state == 0) is ("documents" not in stack)
     predictor.network = Network(predictor.model, np.float64)
@@ -100,6 +102,7 @@ def test_integrated_gradients_sum_to_the_logit(
     make: Make, cell: str, activation: str, stack: dict[str, Any]
 ) -> None:
     told = explain_language(small(make, cell, activation, **stack), TEXT, method=INTEGRATED)
+    assert told.gap is not None
     assert told.gap < MAX_GAP
     total = told.contributions.sum() + told.start_state + told.bias + told.residual
     assert total == pytest.approx(told.score)
@@ -242,6 +245,7 @@ def test_replacement_equals_the_mean_over_all_words(make: Make, documents: str) 
         assert (told.method, told.score_name) == (REPLACEMENT, "log probability")
         assert told.score == pytest.approx(log_probability(predictor, text, "pizza"), abs=FLOAT32)
     others = explain_language(predictor, text, "pizza", method=DECOMPOSITION)
+    assert others.absence is not None
     np.testing.assert_allclose(others.absence, expected, atol=FLOAT32)
     with pytest.raises(OptionError, match="method: got decomposition; expected replacement"):
         explain_language(predictor, "I", method=DECOMPOSITION, unknown=True)
@@ -266,7 +270,7 @@ def test_a_character_is_replaced_with_the_rest_of_its_word(
 ) -> None:
     effort = replacement._REFINED._replace(min_draws=3000, max_draws=3000)
     monkeypatch.setattr(replacement, "_REFINED", effort)
-    predictor = tasks.open_model(make("gru", scale=0.5))
+    predictor = open_language(make("gru", scale=0.5))
     text = "ab cad ef"
     told = explain_language(predictor, text, "a")
     assert told.groups == (0, 0, 1, 2, 2, 2, 3, 4, 4)
@@ -290,7 +294,7 @@ def test_a_character_is_replaced_with_the_rest_of_its_word(
         weights.append(weight)
         shares.append(float(stream.probabilities[codec.tokens.index("a")]))
     expected = told.score - np.log(np.average(shares, weights=weights))
-    assert sums[2] == pytest.approx(expected, abs=0.1 * np.std(shares) / np.mean(shares))
+    assert sums[2] == pytest.approx(expected, abs=float(0.1 * np.std(shares) / np.mean(shares)))
 
 
 def as_shares(probabilities: np.ndarray) -> np.ndarray:
@@ -342,7 +346,7 @@ def test_unknown_tokens_keep_their_names(make: Make) -> None:
 
 @pytest.mark.usefixtures("way")
 def test_only_the_last_tokens_of_a_long_text_are_explained(make: Make) -> None:
-    predictor = tasks.open_model(make("lstm", scale=0.5))
+    predictor = open_language(make("lstm", scale=0.5))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MAX_EXPLAINED_TOKENS + 9))
     told = explain_language(predictor, text, method=LEFT_OUT)
     assert told.inputs == tuple(text[-MAX_EXPLAINED_TOKENS:])
@@ -358,7 +362,7 @@ def test_only_the_last_tokens_of_a_long_text_are_explained(make: Make) -> None:
 
 def test_a_failed_explanation_is_shown_as_failed(make: Make) -> None:
     # over a long text, a random network with its gates held constant is a bad model of the network
-    predictor = tasks.open_model(make("lstm"))
+    predictor = open_language(make("lstm"))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh    "), 60))
     told = explain_language(predictor, text, method=DECOMPOSITION)
     assert told.passed is False
@@ -399,7 +403,7 @@ def test_terms_far_larger_than_the_score_fail_the_self_test(make: Make) -> None:
 def test_hostile_tokens_stay_text(make: Make) -> None:
     words = ("<script>x</script>", "\u202eevil", "\x1b[2J", "y" * 200, "&amp;")
     codec = TextCodec("word", ("<unk>", "\n", *words), "whitespace")
-    predictor = tasks.open_model(make("gru", codec=codec))
+    predictor = open_language(make("gru", codec=codec))
     told = explain_language(predictor, " ".join(words), words[0])
     assert told.inputs == words
     assert told.target == words[0]
@@ -428,7 +432,7 @@ def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[st
     if cell == "rnn":
         settings["activation"] = "linear"
     model = LanguageModel(**settings).fit("\n".join(sentences) + "\n")
-    predictor = tasks.open_model(model.model_)
+    predictor = open_language(model.model_)
     codec = predictor.model.codec
     for context, _ in synthetic_meals.Grammar().contexts():
         explanations = [
@@ -449,7 +453,7 @@ TENTH, BAR = 1, 0.9
 
 @pytest.mark.slow
 def test_replacement_agrees_with_the_grammar(sentences: list[str]) -> None:
-    predictor = tasks.open_model(demo.meals_model("gru", sentences).model_)
+    predictor = open_language(demo.meals_model("gru", sentences).model_)
     grammar = synthetic_meals.Grammar()
     contexts = [context for context, _ in grammar.contexts()]
     draw = np.random.default_rng(0)

@@ -52,6 +52,7 @@ def echoing(make: Make, weight: float, *, silent: bool = False) -> LanguagePredi
 def test_gradient_halves_where_the_state_halves(make: Make) -> None:
     predictor = echoing(make, 0.5)
     found = measure_memory(predictor, "abcdefgh ba" * 6, far=12)
+    assert found.gradient is not None
     assert found.lags == (1, 2, 3, 4, 6, 8, 12)
     # multiplying a float by 0.5 is exact
     np.testing.assert_array_equal(
@@ -69,6 +70,7 @@ def test_gradient_halves_where_the_state_halves(make: Make) -> None:
 @pytest.mark.parametrize("far", [32, 256])  # 1.5**256 is too large for float32
 def test_gradient_explodes_where_the_state_grows(make: Make, far: int) -> None:
     found = measure_memory(echoing(make, 1.5, silent=True), "abcdefgh" * 80, far=far)
+    assert found.gradient is not None
     assert found.lags[-1] == far
     wanted = found.gradient[0] * 1.5 ** (np.array(found.lags, np.float64) - 1)
     # each step back rounds once
@@ -85,6 +87,7 @@ def test_gradient_explodes_where_the_state_grows(make: Make, far: int) -> None:
 @pytest.mark.usefixtures("way")
 def test_states_that_overflow_float32_are_no_error(make: Make) -> None:
     found = measure_memory(echoing(make, 1.5))
+    assert found.gradient is not None
     assert np.isfinite(found.gradient).all()
     assert np.isfinite(found.change).all()
 
@@ -98,6 +101,7 @@ def test_gradient_that_overflows_float64_is_an_error(make: Make) -> None:
 @pytest.mark.usefixtures("way")
 def test_without_recurrent_weights_only_the_last_token_counts(make: Make) -> None:
     found = measure_memory(echoing(make, 0.0), "abcdefgh ba" * 6)
+    assert found.gradient is not None
     assert found.horizon == 1
     assert not found.change.any()
     assert found.gradient[0] > 0
@@ -112,6 +116,7 @@ def test_network_of_zeros_has_no_gradient(make: Make) -> None:
     model = make("gru")
     arrays = {name: np.zeros_like(array) for name, array in model.arrays.items()}
     found = measure_memory(LanguagePredictor(replace(model, arrays=arrays)), "abcd" * 9)
+    assert found.gradient is not None
     assert not found.gradient.any()
     assert found.verdict.endswith("There is no gradient, even at lag 1.")
 
@@ -172,6 +177,7 @@ def test_gradient_equals_finite_differences(
     predictor.network = Network(model, np.float64)
     numbers = model.codec.encode(TEXT)
     found = measure_memory(predictor, TEXT)
+    assert found.gradient is not None
     contexts = [numbers[:end] for end in range((len(numbers) + 2) // 2, len(numbers) + 1)]
     for lag, gradient in zip(found.lags, found.gradient.tolist(), strict=True):
         norms = []
@@ -197,6 +203,7 @@ def test_gradient_equals_that_of_torch(make: Make, documents: str) -> None:
     model = make("lstm", level="word", documents=documents, scale=0.5)
     predictor = LanguagePredictor(model)
     found = measure_memory(predictor, TEXT)
+    assert found.gradient is not None
     layers = torch.nn.LSTM(5, 6, 2)
     weights = {name: torch.tensor(array) for name, array in model.arrays.items()}
     with torch.no_grad():
@@ -231,6 +238,8 @@ def test_kernel_and_numpy_agree_with_float64(
     oracle.network = Network(model, np.float64)
     text = "abcdefgh ba hg\nfedcba\n" * 9
     found, wanted = (measure_memory(one, text, far=16) for one in (predictor, oracle))
+    assert found.gradient is not None
+    assert wanted.gradient is not None
     assert (found.lags, found.positions) == (wanted.lags, wanted.positions)
     np.testing.assert_allclose(found.change, wanted.change, rtol=0, atol=FLOAT32)
     scale = max(1.0, float(wanted.gradient.max()))
@@ -243,10 +252,12 @@ def test_input_before_the_longest_lag_is_read_into_the_state(
 ) -> None:
     predictor = LanguagePredictor(make("lstm", scale=0.5))
     found = measure_memory(predictor, "abcdefgh" * 8, far=4)
+    assert found.gradient is not None
     monkeypatch.setattr(
         memory, "_MAX_GATE_NUMBERS", 1
     )  # so that one position is computed at a time
     alone = measure_memory(predictor, "abcdefgh" * 8, far=4)
+    assert alone.gradient is not None
     np.testing.assert_allclose(alone.gradient, found.gradient, rtol=0, atol=FLOAT32)
     numbers = predictor.model.codec.encode("abcdefgh" * 8)
     cut, whole = (

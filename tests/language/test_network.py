@@ -252,13 +252,13 @@ def test_states_of_any_memory_layout_are_read(
     network = Network(make("lstm"))
     tokens = np.array([[1, 2, 3], [4, 5, 6]])
     state = np.random.default_rng(0).standard_normal((3, network.state_size)).astype(np.float32)
-    given = {
+    layouts: dict[str, np.ndarray] = {
         "float64": state.astype(np.float64),
         "columns": np.asfortranarray(state),
         "every other": np.repeat(state, 2, axis=0)[::2],
-    }[layout]
+    }
     expected = network.forward(tokens, state)
-    found = network.forward(np.asfortranarray(tokens).astype(np.int32), given)
+    found = network.forward(np.asfortranarray(tokens).astype(np.int32), layouts[layout])
     for part, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(part, wanted)
     columns = np.asfortranarray(expected[0].astype(np.float64))

@@ -13,8 +13,8 @@ from elman.language.batches import IGNORE, Tokens, evaluation_chunks
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.train import held_out_loss
-from elman.tasks import open_model
 from elman.text.vocabulary import TextCodec
+from factories import open_language
 
 CELLS = [
     ("rnn", "linear"),
@@ -60,7 +60,7 @@ def test_training_and_prediction_networks_agree(
     ids = model.codec.encode(text)
     chunks = evaluation_chunks(Tokens(ids, np.array([0])), lanes=1, sequence_length=33)
     expected = held_out_loss(network, chunks)
-    found = open_model(model).evaluate(text, lanes=1).loss
+    found = open_language(model).evaluate(text, lanes=1).loss
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -69,7 +69,7 @@ def test_layers_without_bias_agree() -> None:
     with torch.no_grad():
         hidden, _ = network(torch.tensor([[1], [2], [3]]))
         logits = network.head(hidden)[-1, 0].numpy()
-    probabilities = open_model(model).stream().feed("abc").probabilities
+    probabilities = open_language(model).stream().feed("abc").probabilities
     assert "layers.0.bias_ih" not in model.arrays
     np.testing.assert_allclose(
         np.log(probabilities), logits - np.logaddexp.reduce(logits), atol=TOLERANCE

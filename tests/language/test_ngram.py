@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,9 @@ class Naive:
 
 @pytest.mark.slow
 @given(documents, documents, st.booleans())
-def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
+def test_probabilities_equal_kneser_ney_by_definition(
+    train: list[list[int]], held: list[list[int]], line: bool
+) -> None:
     if not line:
         train, held = [[2, 3, *text] for text in train], [[2, 3, *text] for text in held]
     naive = Naive(train, line, 4)
@@ -87,7 +90,9 @@ def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
 
 
 @given(documents, st.lists(st.integers(0, V - 1), min_size=1, max_size=6), st.booleans())
-def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
+def test_probabilities_over_the_vocabulary_sum_to_one(
+    train: list[list[int]], context: list[int], line: bool
+) -> None:
     train = train if line else [[2, 3, *text] for text in train]
     held = np.array([[*context, token, END] for token in range(V)])
     begins = np.arange(V) * held.shape[1]
@@ -98,18 +103,21 @@ def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
         assert wanted.sum() == pytest.approx(1, rel=ROUNDING)
 
 
-def test_a_hand_counted_bigram():
+def test_a_hand_counted_bigram() -> None:
     # "2 3 2 3 2" has the bigrams 23 and 32, each twice. No count is one, so the discount is a half. The
     # unigram counts different left neighbours: 2 and 3 have one each.
     (_, bigram) = ngram_probabilities(
-        Tokens(np.array([2, 3, 2, 3, 2]), [0]), Tokens(np.array([2, 3]), [0]), 4, 2
+        Tokens(np.array([2, 3, 2, 3, 2]), np.array([0])),
+        Tokens(np.array([2, 3]), np.array([0])),
+        4,
+        2,
     )
     unigram = (1 - 0.5) / 2 + 0.5 * 2 / 2 / 4
     assert bigram.tolist() == [pytest.approx((2 - 0.5) / 2 + 0.5 / 2 * unigram, rel=ROUNDING)]
 
 
 @pytest.mark.parametrize("line", [True, False])
-def test_predictions_are_those_of_evaluation_chunks(line):
+def test_predictions_are_those_of_evaluation_chunks(line: bool) -> None:
     draw = np.random.default_rng(0)
     texts = [draw.integers(2, V, draw.integers(2, 30)).tolist() for _ in range(20)]
     text = joined(texts, line)
@@ -118,14 +126,16 @@ def test_predictions_are_those_of_evaluation_chunks(line):
     assert best.tokens_counted == len(text.ids)
 
 
-def test_the_loss_is_the_one_of_the_best_order():
+def test_the_loss_is_the_one_of_the_best_order() -> None:
     draw = np.random.default_rng(1)
     transition = np.array([[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]])
     chain = [0]
     for _ in range(20_000):
         chain.append(int(draw.choice(3, p=transition[chain[-1]])))
     ids = np.array(chain)
-    best = ngram_loss(Tokens(ids[:15_000], [0]), Tokens(ids[15_000:], [0]), 3, 4)
+    best = ngram_loss(
+        Tokens(ids[:15_000], np.array([0])), Tokens(ids[15_000:], np.array([0])), 3, 4
+    )
     entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
     assert best.order == 2
     assert best.loss == min(best.losses) == best.losses[1]
@@ -134,26 +144,29 @@ def test_the_loss_is_the_one_of_the_best_order():
     assert best.loss == pytest.approx(entropy, abs=4 * 0.0093)
 
 
-def test_a_long_text_is_counted_at_its_end_and_predicted_at_its_beginning():
+def test_a_long_text_is_counted_at_its_end_and_predicted_at_its_beginning() -> None:
     old, new = np.full(600, 2), np.tile([3, 4], 200)
     train, held = np.concatenate([old, new]), np.concatenate([new[:100], old])
-    best = ngram_loss(Tokens(train, [0, 300, 700]), Tokens(held, [0]), V, 2, limit=400)
+    best = ngram_loss(
+        Tokens(train, np.array([0, 300, 700])), Tokens(held, np.array([0])), V, 2, limit=400
+    )
     assert (best.tokens_counted, best.predicted) == (400, 99)
-    same = ngram_loss(Tokens(new, [0, 100]), Tokens(new[:100], [0]), V, 2)
+    same = ngram_loss(Tokens(new, np.array([0, 100])), Tokens(new[:100], np.array([0])), V, 2)
     assert best.losses == same.losses
     # The loss is not 0, because the other tokens of the vocabulary have a small probability too.
     assert best.loss < 0.02
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused() -> None:
     ids = np.array([2, 3, 2])
+    order: Any
     for order in (0, 2.5, True):
         with pytest.raises(OptionError, match="max_order"):
-            ngram_loss(Tokens(ids, [0]), Tokens(ids, [0]), V, order)
+            ngram_loss(Tokens(ids, np.array([0])), Tokens(ids, np.array([0])), V, order)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss(Tokens(ids, [0]), Tokens(ids, [0, 1, 2]), V, 2)
+        ngram_loss(Tokens(ids, np.array([0])), Tokens(ids, np.array([0, 1, 2])), V, 2)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss(Tokens(ids, [0, 1, 2]), Tokens(ids, [0]), V, 2)
+        ngram_loss(Tokens(ids, np.array([0, 1, 2])), Tokens(ids, np.array([0])), V, 2)
 
 
 @pytest.mark.parametrize("end_id", [None, 1])
@@ -164,12 +177,12 @@ def test_the_order_is_chosen_on_one_text_and_measured_on_another(end_id: int | N
     starts, of_chosen = np.arange(0, len(train), 7), np.arange(0, len(chosen), 7)
     best = ngram_loss(
         Tokens(train, starts, end_id),
-        Tokens(held, [0], end_id),
+        Tokens(held, np.array([0]), end_id),
         V,
         3,
         choosing=Tokens(chosen, of_chosen, end_id),
     )
-    alone = ngram_loss(Tokens(train, starts, end_id), Tokens(held, [0], end_id), V, 3)
+    alone = ngram_loss(Tokens(train, starts, end_id), Tokens(held, np.array([0]), end_id), V, 3)
     assert (best.order, alone.order) == (3, 1)
     assert best.losses == pytest.approx(alone.losses)
     assert best.loss == best.losses[2] == pytest.approx(best.token_losses.mean())

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 from elman.errors import InputError, OptionError
+from elman.files.model import Model
 from elman.language import network
 from elman.language import pool as module
 from elman.language.pool import StreamPool
+from elman.language.sampling import Predictions
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 
@@ -19,11 +24,11 @@ CELLS = ["rnn", "gru", "lstm", "mingru"]
 TEXTS = ["abcde", "", "a", "cafe babe face", "bad\nhead", "\u00e9 unseen!", "ab\n"]
 
 
-def as_rows(predictions):
+def as_rows(predictions: list[Predictions]) -> list[list[tuple[str, float]]]:
     return [sorted(row) for row in predictions]
 
 
-def assert_same(pool, streams):
+def assert_same(pool: StreamPool, streams: list[Stream]) -> None:
     k = len(pool.codec)
     for ours, stream in zip(as_rows(pool.predict(k)), streams, strict=True):
         theirs = sorted(stream.predict(k))
@@ -33,7 +38,9 @@ def assert_same(pool, streams):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_pool_equals_its_single_streams(make, monkeypatch, cell, documents):
+def test_a_pool_equals_its_single_streams(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str, documents: str
+) -> None:
     monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 3)
     monkeypatch.setattr(network, "MAX_LOGITS", 30)
     model = make(cell, documents=documents)
@@ -53,7 +60,9 @@ def test_a_pool_equals_its_single_streams(make, monkeypatch, cell, documents):
 
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_a_pool_generates_as_its_streams_do(make, level, documents):
+def test_a_pool_generates_as_its_streams_do(
+    make: Callable[..., Model], level: str, documents: str
+) -> None:
     model = make("lstm", level=level, documents=documents)
     prompts = ["", "I like", "my"]
     pool = StreamPool(model, 3).feed(prompts)
@@ -67,7 +76,7 @@ def test_a_pool_generates_as_its_streams_do(make, level, documents):
     assert_same(pool, streams)
 
 
-def test_a_pool_generates_no_space_at_the_start(make):
+def test_a_pool_generates_no_space_at_the_start(make: Callable[..., Model]) -> None:
     """A model without line ends reads the most frequent word first, but the text does not contain it."""
     codec = TextCodec("word", ("<unk>", "tea", "milk"))
     model = make("gru", codec=codec)
@@ -76,7 +85,7 @@ def test_a_pool_generates_no_space_at_the_start(make):
     assert all(text == text.strip() for text in texts)
 
 
-def test_a_stream_can_leave_the_pool_and_return(make):
+def test_a_stream_can_leave_the_pool_and_return(make: Callable[..., Model]) -> None:
     model = make("gru")
     pool = StreamPool(model, 3).feed(["abc", "", "de"])
     alone = pool.stream(0)
@@ -96,7 +105,7 @@ def test_a_stream_can_leave_the_pool_and_return(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_predict_does_not_move_the_pool(make, documents):
+def test_predict_does_not_move_the_pool(make: Callable[..., Model], documents: str) -> None:
     model = make("gru", documents=documents)
     asked, quiet = (StreamPool(model, 3).feed(["", "ab", "ab\n"]) for _ in range(2))
     asked.predict()
@@ -109,7 +118,7 @@ def test_predict_does_not_move_the_pool(make, documents):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_unknown_is_counted_for_each_stream(make, documents):
+def test_unknown_is_counted_for_each_stream(make: Callable[..., Model], documents: str) -> None:
     model = make("gru", documents=documents)
     fed, more = ["a\u00e9", "ab", "\u00e9\n\u00e9"], ["", "\u00e9", "a"]
     pool = StreamPool(model, 3).feed(fed).feed(more)
@@ -120,7 +129,7 @@ def test_unknown_is_counted_for_each_stream(make, documents):
     assert pool.reset().unknown.tolist() == [0, 0, 0]
 
 
-def test_other_streams_of_the_pool_do_not_matter(make):
+def test_other_streams_of_the_pool_do_not_matter(make: Callable[..., Model]) -> None:
     model = make("lstm")
     quiet = StreamPool(model, 2).feed(["abc", ""]).predict(3)[0]
     busy = StreamPool(model, 2).feed(["abc", "hhhh"]).predict(3)[0]
@@ -128,15 +137,17 @@ def test_other_streams_of_the_pool_do_not_matter(make):
     np.testing.assert_allclose([p for _, p in quiet], [p for _, p in busy], atol=FLOAT32)
 
 
-def test_bad_arguments_are_refused(make):
+def test_bad_arguments_are_refused(make: Callable[..., Model]) -> None:
     pool = StreamPool(make("rnn"), 2)
     with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
         pool.feed(["a"])
+    wrong: Any
     for wrong, name in (("ab", "str"), (5, "int"), ({"a", "b"}, "set"), (None, "NoneType")):
         with pytest.raises(InputError, match=f"texts for the pool: got {name}; expected a list"):
             pool.feed(wrong)
     with pytest.raises(InputError, match="tokens: got 99"):
         pool.feed([[1], [99]])
+    i: Any
     for i in (-1, 2, "a"):
         with pytest.raises(OptionError, match="stream: got"):
             pool.stream(i)
@@ -154,7 +165,9 @@ def test_bad_arguments_are_refused(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_feeding_some_streams_leaves_the_others(make, monkeypatch, way, documents):
+def test_feeding_some_streams_leaves_the_others(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, way: str, documents: str
+) -> None:
     monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 3)
     model = make("gru", documents=documents)
     pool = StreamPool(model, 5)
@@ -181,7 +194,7 @@ def test_feeding_some_streams_leaves_the_others(make, monkeypatch, way, document
     assert pool.unknown.tolist() == [stream.unknown for stream in streams]
 
 
-def test_streams_are_added(make):
+def test_streams_are_added(make: Callable[..., Model]) -> None:
     model = make("lstm")
     pool = StreamPool(model, 2).feed(["abc", "d"])
     assert len(pool.add(3)) == 5
@@ -190,10 +203,11 @@ def test_streams_are_added(make):
     assert_same(pool, [Stream(model).feed(text) for text in ("abc", "d", "", "", "ab")])
 
 
-def test_bad_stream_numbers_are_refused(make):
+def test_bad_stream_numbers_are_refused(make: Callable[..., Model]) -> None:
     pool = StreamPool(make("rnn"), 2)
     with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
         pool.feed(["a"], [0, 1])
+    which: Any
     for which in ([2], [-1], ["a"]):
         with pytest.raises(OptionError, match="stream: got"):
             pool.feed(["a"], which)
@@ -203,7 +217,9 @@ def test_bad_stream_numbers_are_refused(make):
         pool.add(0)
 
 
-def test_after_an_error_no_stream_has_read(make, monkeypatch):
+def test_after_an_error_no_stream_has_read(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reading these texts needs three calls of `forward`; the third fails after two have succeeded."""
     monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 1)
     pool = StreamPool(make("gru", documents="line"), 3).feed(["ab", "c", ""])
@@ -211,7 +227,7 @@ def test_after_an_error_no_stream_has_read(make, monkeypatch):
     unknown = pool.unknown.tolist()
     real, calls = pool.network.forward, []
 
-    def forward(*given):
+    def forward(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         calls.append(given)
         if len(calls) == 3:
             raise MemoryError

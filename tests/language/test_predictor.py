@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import elman
-from elman import tasks
 from elman.errors import DataError, InputError, OptionError
+from elman.files.model import Model
 from elman.language.pool import StreamPool
 from elman.language.predictor import Evaluation, LanguagePredictor, NgramComparison
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
+from factories import open_language
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -22,7 +26,7 @@ FLOAT32 = 2e-5
 TEXT = "abba cafe\nhead bag\n\nface é decade\n"
 
 
-def exact_loss(model, documents):
+def exact_loss(model: Model, documents: list[str]) -> tuple[float, int]:
     """Return the mean loss of a stream that reads each document from state zero, and the number of tokens."""
     values = []
     for text in documents:
@@ -37,12 +41,14 @@ def exact_loss(model, documents):
 
 @pytest.mark.parametrize("lanes", [1, 32])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_evaluate_equals_a_plain_stream(make, tmp_path, cell, lanes):
+def test_evaluate_equals_a_plain_stream(
+    make: Callable[..., Model], tmp_path: Path, cell: str, lanes: int
+) -> None:
     model = make(cell)
     second = "bad cab\n"
     (tmp_path / "one.txt").write_text(TEXT, encoding="utf-8")
     (tmp_path / "two.txt").write_text(second, encoding="utf-8")
-    predictor = tasks.open_model(model)
+    predictor = open_language(model)
     loss, count = exact_loss(model, [TEXT])
     for source in (TEXT, tmp_path / "one.txt", str(tmp_path / "one.txt")):
         evaluation = predictor.evaluate(source, lanes=lanes)
@@ -55,35 +61,35 @@ def test_evaluate_equals_a_plain_stream(make, tmp_path, cell, lanes):
     assert both.unknown_share == pytest.approx(1 / len(TEXT + second))
 
 
-def test_evaluate_reads_each_line_from_state_zero(make):
+def test_evaluate_reads_each_line_from_state_zero(make: Callable[..., Model]) -> None:
     model = make("lstm", documents="line")
     lines = [line + "\n" for line in TEXT.split("\n") if line]
     loss, count = exact_loss(model, lines)
     for lanes in (1, 2, 32):
-        evaluation = tasks.open_model(model).evaluate(TEXT, lanes=lanes)
+        evaluation = open_language(model).evaluate(TEXT, lanes=lanes)
         assert evaluation.tokens == count
         assert evaluation.loss == pytest.approx(loss, abs=FLOAT32)
 
 
 @pytest.mark.slow
-def test_evaluate_in_lanes_is_close_to_one_stream(make):
+def test_evaluate_in_lanes_is_close_to_one_stream(make: Callable[..., Model]) -> None:
     # a network with small recurrent weights forgets its start within the 1,000 steps of the warm-up
     model = make("gru", scale=0.5)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 9000))
-    exact = tasks.open_model(model).evaluate(text, lanes=1)
-    lanes = tasks.open_model(model).evaluate(text, lanes=4)
+    exact = open_language(model).evaluate(text, lanes=1)
+    lanes = open_language(model).evaluate(text, lanes=4)
     assert lanes.tokens == exact.tokens == 8999
     assert lanes.loss == pytest.approx(exact.loss, abs=FLOAT32)
 
 
-def test_the_predictor_answers_as_a_stream(make):
+def test_the_predictor_answers_as_a_stream(make: Callable[..., Model]) -> None:
     model = make("lstm", level="word")
-    predictor = tasks.open_model(model)
+    predictor = open_language(model)
     assert isinstance(predictor, LanguagePredictor)
     stream = Stream(model).feed("I like")
     assert predictor.predict_next("I like", 3) == stream.predict(3)
     assert len(predictor.predict_next("I like")) == 5
-    options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "seed": 2}
+    options: dict[str, Any] = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "seed": 2}
     text = stream.fork().generate(9, **options)
     assert predictor.generate("I like", 9, **options) == text
     assert "".join(predictor.generate_pieces("I like", 9, **options)) == text
@@ -95,28 +101,30 @@ def test_the_predictor_answers_as_a_stream(make):
     assert len(predictor.streams(2)) == 2
 
 
-def test_calls_do_not_change_the_predictor(make):
-    predictor = tasks.open_model(make("gru"))
+def test_calls_do_not_change_the_predictor(make: Callable[..., Model]) -> None:
+    predictor = open_language(make("gru"))
     first = predictor.predict_next("ab")
     predictor.generate("cd", 20)
     assert predictor.predict_next("ab") == first
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_unknown_tokens_are_distinct_and_in_order(make, documents):
-    words = tasks.open_model(make("rnn", level="word", documents=documents))
+def test_unknown_tokens_are_distinct_and_in_order(
+    make: Callable[..., Model], documents: str
+) -> None:
+    words = open_language(make("rnn", level="word", documents=documents))
     assert words.unknown_tokens("my zebra, my tea\r\nand zebra!") == ("zebra", ",", "and")
-    characters = tasks.open_model(make("rnn", documents=documents))
+    characters = open_language(make("rnn", documents=documents))
     assert characters.unknown_tokens("ab\n\U0001f600 éé\ud800") == ("\U0001f600", "é", "\ud800")
     assert characters.unknown_tokens("") == ()
 
 
-def test_unknown_share_counts_tokens_outside_the_vocabulary(make):
-    evaluation = tasks.open_model(make("rnn")).evaluate("abXYab\nZ")
+def test_unknown_share_counts_tokens_outside_the_vocabulary(make: Callable[..., Model]) -> None:
+    evaluation = open_language(make("rnn")).evaluate("abXYab\nZ")
     assert evaluation.unknown_share == pytest.approx(3 / 8)
 
 
-def card(network, ngram, order=4):
+def card(network: float, ngram: float | str, order: int | None = 4) -> dict[str, Any]:
     return {"held_out": {"loss": network}, "ngram": {"loss": ngram, "order": order}}
 
 
@@ -135,8 +143,10 @@ def card(network, ngram, order=4):
         ({"held_out": {"loss": True}, "ngram": {"loss": 2.0}}, None, None),
     ],
 )
-def test_evaluation_compares_with_the_ngram_model_of_the_card(make, given, beats, words):
-    evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
+def test_evaluation_compares_with_the_ngram_model_of_the_card(
+    make: Callable[..., Model], given: dict[str, Any], beats: bool | None, words: str | None
+) -> None:
+    evaluation = open_language(make("rnn", card=given)).evaluate(TEXT)
     assert evaluation.beats_ngram is beats
     assert (words in str(evaluation)) if words else ("gram" not in str(evaluation))
     told = evaluation.to_dict()
@@ -154,18 +164,22 @@ def test_evaluation_compares_with_the_ngram_model_of_the_card(make, given, beats
         (None, "and so short a test set cannot tell how much of the difference is chance"),
     ],
 )
-def test_an_insignificant_difference_is_no_verdict(make, error, words):
+def test_an_insignificant_difference_is_no_verdict(
+    make: Callable[..., Model], error: float | None, words: str
+) -> None:
     given = card(1.51, 1.5)
     given["ngram"]["difference"] = {"verdict": "no difference", "standard_error": error}
-    evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
+    evaluation = open_language(make("rnn", card=given)).evaluate(TEXT)
     assert evaluation.beats_ngram is False
     assert str(evaluation).endswith(f"has 1.5000 on the test set: the network has 1.5100, {words}")
 
 
-def test_evaluation_has_the_warnings_about_the_text(make, tmp_path):
+def test_evaluation_has_the_warnings_about_the_text(
+    make: Callable[..., Model], tmp_path: Path
+) -> None:
     path = tmp_path / "old.txt"
     path.write_bytes(b"abc \x93cafe\x94\n" * 9)
-    predictor = tasks.open_model(make("rnn"))
+    predictor = open_language(make("rnn"))
     evaluation = predictor.evaluate(path)
     (warning,) = evaluation.warnings
     assert "cp1252" in warning
@@ -174,7 +188,7 @@ def test_evaluation_has_the_warnings_about_the_text(make, tmp_path):
     assert predictor.evaluate(path, encoding="cp1252").warnings == ()
 
 
-def test_evaluation_in_other_units():
+def test_evaluation_in_other_units() -> None:
     evaluation = Evaluation(tokens=50, characters=200, loss=math.log(8), unknown_share=0.1)
     assert evaluation.bits_per_token == pytest.approx(3)
     assert evaluation.bits_per_character == pytest.approx(0.75)
@@ -184,25 +198,25 @@ def test_evaluation_in_other_units():
     assert math.isfinite(Evaluation(1, 1, 1e6, 0.0).perplexity)
 
 
-def test_evaluate_with_huge_weights_is_finite(make):
-    told = tasks.open_model(make("lstm", scale=1e37)).evaluate(TEXT).to_dict()
+def test_evaluate_with_huge_weights_is_finite(make: Callable[..., Model]) -> None:
+    told = open_language(make("lstm", scale=1e37)).evaluate(TEXT).to_dict()
     json.dumps(told, allow_nan=False)
 
 
-def test_a_loaded_file_answers_as_its_model(make, tmp_path):
+def test_a_loaded_file_answers_as_its_model(make: Callable[..., Model], tmp_path: Path) -> None:
     model = make("mingru", tied=True, card=card(1.0, 2.0))
     path = tmp_path / "model.safetensors"
-    tasks.open_model(model).save(path)
-    loaded = elman.load(path)
-    assert loaded.predict_next("abc") == tasks.open_model(model).predict_next("abc")
+    open_language(model).save(path)
+    loaded = elman.load(path, kind=LanguagePredictor)
+    assert loaded.predict_next("abc") == open_language(model).predict_next("abc")
     assert loaded.card["ngram"]["order"] == 4
     stream = loaded.stream()
     stream.state = Stream(model).feed("abc").state
     assert stream.predict() == Stream(model).feed("abc").predict()
 
 
-def test_bad_arguments_are_refused(make, tmp_path):
-    predictor = tasks.open_model(make("rnn"))
+def test_bad_arguments_are_refused(make: Callable[..., Model], tmp_path: Path) -> None:
+    predictor = open_language(make("rnn"))
     with pytest.raises(DataError):
         predictor.evaluate(tmp_path / "missing.txt")
     with pytest.raises(DataError):
@@ -219,9 +233,9 @@ def test_bad_arguments_are_refused(make, tmp_path):
         predictor.predict_next([99])
 
 
-def test_a_text_of_one_known_symbol(make):
+def test_a_text_of_one_known_symbol(make: Callable[..., Model]) -> None:
     model = make("gru", codec=TextCodec("char", ("<unk>", "a")))
-    predictor = tasks.open_model(model)
+    predictor = open_language(model)
     assert [token for token, _ in predictor.predict_next("aa")] == ["a"]
     assert predictor.generate("a", 4, seed=0) == "aaaa"
     assert predictor.beam("a", 4, 9)[0][0] == "aaaa"
@@ -231,7 +245,7 @@ def test_a_text_of_one_known_symbol(make):
     ("counted", "said"), [(4_000_000, "the last 4,000,000 tokens of "), (9_000_000, "")]
 )
 def test_the_verdict_says_how_many_tokens_the_ngram_model_counted(counted: int, said: str) -> None:
-    card = {"ngram": {"tokens_counted": counted}, "data": {"tokens": 9_000_000}}
+    card: dict[str, Any] = {"ngram": {"tokens_counted": counted}, "data": {"tokens": 9_000_000}}
     card |= {"held_out": {"loss": 1.0}}
     card["ngram"] |= {"loss": 2.0, "order": 6}
     comparison = NgramComparison(**NgramComparison.fields_of(card))

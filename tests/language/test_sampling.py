@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("way")
 FLOAT32 = 1e-6
 
 
-def plain(logits, temperature, top_k, top_p):
+def plain(
+    logits: np.ndarray, temperature: float, top_k: int | None, top_p: float | None
+) -> np.ndarray:
     """Return the probabilities in float64, with loops: first temperature, then top-k, then top-p."""
     known = [i for i in range(len(logits)) if i != UNKNOWN_ID]
     order = sorted(known, key=lambda i: (-logits[i], i))
@@ -45,7 +48,9 @@ def plain(logits, temperature, top_k, top_p):
 @pytest.mark.parametrize("temperature", [0, 0.3, 1, 4.0])
 @pytest.mark.parametrize("top_k", [None, 1, 3, 100])
 @pytest.mark.parametrize("top_p", [None, 0.05, 0.61, 1.0])
-def test_weights_equal_a_plain_computation(temperature, top_k, top_p):
+def test_weights_equal_a_plain_computation(
+    temperature: float, top_k: int | None, top_p: float | None
+) -> None:
     for seed in range(20):
         logits = (2 * np.random.default_rng(seed).standard_normal(12)).astype(np.float32)
         logits[UNKNOWN_ID] = 50  # <unk> is the most probable token by far, but must never be drawn
@@ -55,7 +60,7 @@ def test_weights_equal_a_plain_computation(temperature, top_k, top_p):
         np.testing.assert_allclose(weights / weights.sum(), expected, rtol=0, atol=FLOAT32)
 
 
-def test_draws_are_as_frequent_as_the_weights_say():
+def test_draws_are_as_frequent_as_the_weights_say() -> None:
     logits = np.log(np.array([0.5, 0.2, 0.2, 0.1], np.float32))
     random = generator(0)
     drawn = [Sampling().draw(logits, random.random()) for _ in range(20_000)]
@@ -64,7 +69,7 @@ def test_draws_are_as_frequent_as_the_weights_say():
     np.testing.assert_allclose(shares, [0, 0.4, 0.4, 0.2], rtol=0, atol=5 * np.sqrt(0.25 / 20_000))
 
 
-def test_the_lowest_random_number_draws_a_possible_token():
+def test_the_lowest_random_number_draws_a_possible_token() -> None:
     logits = np.zeros(3, np.float32)
     assert Sampling().draw(logits, 0.0) == 1
     logits[1] = -1000  # its weight is 0 in float32
@@ -72,7 +77,7 @@ def test_the_lowest_random_number_draws_a_possible_token():
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-30, 1e-8, 1e30, 1e308])
-def test_extreme_temperatures_and_logits_stay_in_the_vocabulary(temperature):
+def test_extreme_temperatures_and_logits_stay_in_the_vocabulary(temperature: float) -> None:
     logits = np.array([0, 1e18, -1e18, 5, 1e18], np.float32)
     weights = Sampling(temperature).weights(logits)
     assert np.isfinite(weights).all()
@@ -81,7 +86,7 @@ def test_extreme_temperatures_and_logits_stay_in_the_vocabulary(temperature):
     assert weights[2] == (1 if temperature == 1e308 or temperature == 1e30 else 0)
 
 
-def test_ties_stay_in_order():
+def test_ties_stay_in_order() -> None:
     weights = Sampling(top_k=2).weights(np.zeros(6, np.float32))
     assert weights.tolist() == [0, 1, 1, 0, 0, 0]
 
@@ -90,12 +95,12 @@ def test_ties_stay_in_order():
     st.lists(st.integers(-3, 3), min_size=1, max_size=30),
     st.integers(1, 40),
 )
-def test_best_sorts_stably(values, k):
+def test_best_sorts_stably(values: list[int], k: int) -> None:
     expected = sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
     assert best(np.array(values, float), k).tolist() == expected
 
 
-def test_ranked_never_contains_unknown():
+def test_ranked_never_contains_unknown() -> None:
     codec = TextCodec("char", ("<unk>", "a", "b"))
     log_probabilities = np.log(np.array([0.7, 0.1, 0.2]))
     names, probabilities = zip(*ranked(codec, log_probabilities, 9), strict=True)
@@ -106,7 +111,7 @@ def test_ranked_never_contains_unknown():
 
 @pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, [1]])
-def test_bad_options_are_refused(name, value):
+def test_bad_options_are_refused(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=f"^{name}: got .*; expected "):
         Sampling(**{name: value})
 
@@ -114,22 +119,23 @@ def test_bad_options_are_refused(name, value):
 @pytest.mark.parametrize(
     ("name", "value"), [("top_k", 0), ("top_k", 1.5), ("top_p", 0), ("top_p", 1.01)]
 )
-def test_options_out_of_range_are_refused(name, value):
+def test_options_out_of_range_are_refused(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=f"^{name}: got {value}; expected "):
         Sampling(**{name: value})
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "0", True])
-def test_bad_seeds_are_refused(seed):
+def test_bad_seeds_are_refused(seed: Any) -> None:
     with pytest.raises(OptionError, match=r"^seed: got"):
         generator(seed)
 
 
-def test_numpy_numbers_are_accepted():
-    assert Sampling(np.float32(0.5), np.int32(2), np.float64(0.5)).top_k == 2
+def test_numpy_numbers_are_accepted() -> None:
+    numbers: list[Any] = [np.float32(0.5), np.int32(2), np.float64(0.5)]
+    assert Sampling(*numbers).top_k == 2
 
 
-def test_a_seed_repeats_and_none_varies():
+def test_a_seed_repeats_and_none_varies() -> None:
     first, second = (generator(7).random(3).tolist() for _ in range(2))
     assert first == second
     draws = [tuple(generator(None).random(2)) for _ in range(4)]

@@ -37,7 +37,7 @@ def lines_of(dataset: Dataset, name: str) -> list[str]:
 
 
 def by_lines(text: str, **options: object) -> Dataset:
-    return load_language_dataset(text, **{"level": "char", "documents": "line", **options})  # type: ignore[arg-type]
+    return load_language_dataset(text, **{"level": "char", "documents": "line", **options})
 
 
 def test_lines_are_drawn_whatever_their_order() -> None:
@@ -123,6 +123,7 @@ def test_whole_files_are_drawn_if_there_are_many(tmp_path: Path) -> None:
     counts = [getattr(dataset, name).facts.files for name in SETS]
     assert sum(counts) == 60
     assert counts[0] == pytest.approx(54, abs=2)
+    assert dataset.test is not None
     begins = {text[:6] for text in dataset.test.codec.decode(dataset.test.ids).split("file")}
     assert len(begins) - 1 == counts[2]
     few = [tmp_path / f"{number:02}.txt" for number in range(3)]
@@ -160,7 +161,7 @@ def test_a_file_given_twice_gives_a_warning(tmp_path: Path) -> None:
         (warning,) = load_language_dataset([path, twice], level="char").training.facts.warnings
         assert f"{twice} is given more than once" in warning
         for option, name in (("valid", "held-out text"), ("test", "test set")):
-            given = load_language_dataset(path, level="char", documents="file", **{option: twice})  # type: ignore[arg-type]
+            given = load_language_dataset(path, level="char", documents="file", **{option: twice})
             assert given.warnings == (
                 f"100% of the {name} is in the text to train on too, which makes its figures too good",
             )
@@ -224,7 +225,7 @@ def test_a_small_text_is_trained_on_as_a_whole() -> None:
 def test_level_and_documents_are_chosen_with_a_reason(
     text: str, options: dict[str, str], found: tuple[str, str], why: str
 ) -> None:
-    corpus = load_language_dataset(text, **options).training  # type: ignore[arg-type]
+    corpus = load_language_dataset(text, **options).training
     assert (corpus.codec.level, corpus.codec.documents) == found
     said = [note for note in corpus.facts.warnings if "level and documents choose" in note]
     assert any(why in note for note in said) if why else not said

@@ -5,7 +5,9 @@ import itertools
 import pickle
 import struct
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.errors import InputError, OptionError
+from elman.files.model import Model
 from elman.language import network as module
 from elman.language.network import Network
 from elman.language.stream import Stream
@@ -27,19 +30,25 @@ KINDS = [(level, documents) for level in ("char", "word") for documents in ("fil
 TEXT = {"char": "abba cafe\nhead", "word": "I like my tea!\nmy pizza (tea"}
 
 
-def with_head_bias(model, token, value):
+def with_head_bias(model: Model, token: int, value: float) -> Model:
     bias = np.zeros(len(model.codec), np.float32)
     bias[token] = value
     return replace(model, arrays={**model.arrays, "head.bias": bias})
 
 
-def probabilities(stream):
+def probabilities(stream: Stream) -> np.ndarray:
     return stream.probabilities.astype(np.float64)
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_reading_step_by_step_equals_reading_at_once(make, monkeypatch, cell, level, documents):
+def test_reading_step_by_step_equals_reading_at_once(
+    make: Callable[..., Model],
+    monkeypatch: pytest.MonkeyPatch,
+    cell: str,
+    level: str,
+    documents: str,
+) -> None:
     model = make(cell, level=level, documents=documents)
     network = Network(model)
     whole = Stream(network).feed(TEXT[level])
@@ -55,7 +64,7 @@ def test_reading_step_by_step_equals_reading_at_once(make, monkeypatch, cell, le
     np.testing.assert_allclose(probabilities(whole).sum(), 1, atol=FLOAT32)
 
 
-def test_predictions_are_those_of_the_network(make):
+def test_predictions_are_those_of_the_network(make: Callable[..., Model]) -> None:
     """Compare with the last row of a forward pass over the whole text."""
     model = make("lstm")
     network = Network(model)
@@ -71,7 +80,7 @@ def test_predictions_are_those_of_the_network(make):
     assert all(type(probability) is float for _, probability in predicted)
 
 
-def test_every_line_starts_from_state_zero(make):
+def test_every_line_starts_from_state_zero(make: Callable[..., Model]) -> None:
     model = make("gru", documents="line")
     one = Stream(model).feed("abc\r\nde\rfa")
     same = Stream(model).feed("fa")
@@ -88,7 +97,9 @@ def test_every_line_starts_from_state_zero(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_first_prediction_follows_the_start_token(make, documents):
+def test_first_prediction_follows_the_start_token(
+    make: Callable[..., Model], documents: str
+) -> None:
     model = make("gru", documents=documents)
     start = Stream(model).feed([model.codec.start_id])
     np.testing.assert_array_equal(Stream(model).probabilities, start.probabilities)
@@ -98,7 +109,9 @@ def test_first_prediction_follows_the_start_token(make, documents):
 @pytest.mark.parametrize("text", ["", "ab", "ab\n"])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_predictions_do_not_move_the_stream(make, cell, documents, text):
+def test_predictions_do_not_move_the_stream(
+    make: Callable[..., Model], cell: str, documents: str, text: str
+) -> None:
     """The next tokens give the same state whether or not a prediction was made, also in a new stream."""
     model = make(cell, documents=documents)
     asked, quiet = Stream(model).feed(text), Stream(model).feed(text)
@@ -115,7 +128,7 @@ def test_predictions_do_not_move_the_stream(make, cell, documents, text):
     assert asked.state == quiet.state
 
 
-def test_all_kinds_of_line_ends_are_read_alike(make):
+def test_all_kinds_of_line_ends_are_read_alike(make: Callable[..., Model]) -> None:
     for level, documents in KINDS:
         model = make("rnn", level=level, documents=documents)
         plain = Stream(model).feed(TEXT[level])
@@ -127,7 +140,7 @@ def test_all_kinds_of_line_ends_are_read_alike(make):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_idle_stream_holds_only_its_state(make, cell):
+def test_an_idle_stream_holds_only_its_state(make: Callable[..., Model], cell: str) -> None:
     stream = Stream(make(cell))
     text = "abcd efg" * (module.STEPS_PER_CALL // 8)
     stream.feed(text)
@@ -142,7 +155,7 @@ def test_an_idle_stream_holds_only_its_state(make, cell):
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_score_agrees_with_predict(make, level, documents):
+def test_score_agrees_with_predict(make: Callable[..., Model], level: str, documents: str) -> None:
     model = make("lstm", level=level, documents=documents)
     text = TEXT[level] + "\n"
     score = Stream(model).score(text)
@@ -158,7 +171,9 @@ def test_score_agrees_with_predict(make, level, documents):
     assert len(str(score).splitlines()) == len(expected) + 2
 
 
-def test_score_starts_from_the_stream_and_does_not_move_it(make, monkeypatch):
+def test_score_starts_from_the_stream_and_does_not_move_it(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = make("gru")
     stream = Stream(model).feed("abc")
     before = stream.state
@@ -171,13 +186,15 @@ def test_score_starts_from_the_stream_and_does_not_move_it(make, monkeypatch):
     np.testing.assert_allclose(first.log_probabilities, whole.log_probabilities[3:], atol=FLOAT32)
 
 
-def test_the_score_of_an_empty_text_is_zero(make):
+def test_the_score_of_an_empty_text_is_zero(make: Callable[..., Model]) -> None:
     score = Stream(make("rnn")).score("")
     assert (score.tokens, score.total, score.loss) == ((), 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_unknown_tokens_are_read_and_counted_but_never_predicted(make, level, documents):
+def test_unknown_tokens_are_read_and_counted_but_never_predicted(
+    make: Callable[..., Model], level: str, documents: str
+) -> None:
     model = make("lstm", level=level, documents=documents)
     stream = Stream(model).feed("\u00e9 \U0001f600 \x00 \ud800 Zebra")
     assert stream.unknown >= 4
@@ -193,7 +210,7 @@ def test_unknown_tokens_are_read_and_counted_but_never_predicted(make, level, do
     assert stream.reset().unknown == 0
 
 
-def test_a_model_certain_of_unknown_still_predicts(make):
+def test_a_model_certain_of_unknown_still_predicts(make: Callable[..., Model]) -> None:
     stream = Stream(with_head_bias(make("rnn"), 0, 1e30))
     assert [p for _, p in stream.predict(2)] == [0.0, 0.0]
     assert len(stream.generate(5, seed=0)) == 5
@@ -201,7 +218,7 @@ def test_a_model_certain_of_unknown_still_predicts(make):
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_a_seed_gives_the_same_text(make, level, documents):
+def test_a_seed_gives_the_same_text(make: Callable[..., Model], level: str, documents: str) -> None:
     model = make("gru", level=level, documents=documents, scale=0.3)
     texts = [Stream(model).generate(40, seed=seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
@@ -209,7 +226,9 @@ def test_a_seed_gives_the_same_text(make, level, documents):
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9}])
-def test_temperature_zero_takes_the_best_prediction_at_each_step(make, options):
+def test_temperature_zero_takes_the_best_prediction_at_each_step(
+    make: Callable[..., Model], options: dict[str, Any]
+) -> None:
     model = make("lstm")
     text = Stream(model).feed("ab").generate(12, seed=3, **options)
     stream = Stream(model).feed("ab")
@@ -219,7 +238,9 @@ def test_temperature_zero_takes_the_best_prediction_at_each_step(make, options):
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_generated_pieces_make_the_text_and_are_read(make, level, documents):
+def test_generated_pieces_make_the_text_and_are_read(
+    make: Callable[..., Model], level: str, documents: str
+) -> None:
     model = make("lstm", level=level, documents=documents)
     stream = Stream(model).feed("my" if level == "word" else "ab")
     copy = stream.fork()
@@ -237,7 +258,7 @@ def test_generated_pieces_make_the_text_and_are_read(make, level, documents):
     np.testing.assert_array_equal(half.probabilities, again.probabilities)
 
 
-def test_generated_words_are_spaced_from_the_prompt(make):
+def test_generated_words_are_spaced_from_the_prompt(make: Callable[..., Model]) -> None:
     model = make("gru", level="word")
     for token in ("tea", "!", "my"):
         sure = with_head_bias(model, model.codec.tokens.index(token), 1e4)
@@ -250,7 +271,9 @@ def test_generated_words_are_spaced_from_the_prompt(make):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(make, cell, documents):
+def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(
+    make: Callable[..., Model], cell: str, documents: str
+) -> None:
     model = make(cell, documents=documents, scale=0.5)
     stream = Stream(model).feed("ab")
     offered = range(1, len(model.codec))
@@ -270,10 +293,14 @@ def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(make, cell, documen
     assert scores == sorted(scores, reverse=True)
 
 
-def plain_beam(stream, n, width):
-    going, whole = [((), 0.0)], []
+Beam = list[tuple[tuple[int, ...], float]]
+
+
+def plain_beam(stream: Stream, n: int, width: int) -> Beam:
+    going: Beam = [((), 0.0)]
+    whole: Beam = []
     for _ in range(n):
-        longer = []
+        longer: Beam = []
         for tokens, score in going:
             shares = np.log(stream.fork().feed(tokens).probabilities.astype(np.float64))
             longer += [((*tokens, i), score + shares[i]) for i in range(1, len(shares))]
@@ -286,7 +313,9 @@ def plain_beam(stream, n, width):
 @pytest.mark.parametrize("width", [1, 3, 20])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("seed", range(3))
-def test_beam_equals_a_plain_beam_search(make, documents, width, seed):
+def test_beam_equals_a_plain_beam_search(
+    make: Callable[..., Model], documents: str, width: int, seed: int
+) -> None:
     stream = Stream(make("gru", documents=documents, seed=seed, scale=0.5)).feed("ab")
     found, expected = stream.beam(5, width), plain_beam(stream, 5, width)
     assert [text for text, _ in found] == [stream.codec.decode(ids) for ids, _ in expected]
@@ -295,7 +324,9 @@ def test_beam_equals_a_plain_beam_search(make, documents, width, seed):
     )
 
 
-def test_narrow_beams_keep_the_best_beginnings(make, monkeypatch):
+def test_narrow_beams_keep_the_best_beginnings(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = make("lstm", scale=0.5)
     stream = Stream(model).feed("ab")
     assert stream.beam(6, 1)[0][0] == stream.fork().generate(6, temperature=0)
@@ -308,7 +339,7 @@ def test_narrow_beams_keep_the_best_beginnings(make, monkeypatch):
     assert [text for text, _ in stream.beam(5, 7)] == [text for text, _ in wide]
 
 
-def test_a_fork_is_independent(make):
+def test_a_fork_is_independent(make: Callable[..., Model]) -> None:
     stream = Stream(make("lstm")).feed("abc")
     fork, before = stream.fork(), stream.probabilities
     fork.feed("de")
@@ -323,19 +354,22 @@ def test_a_fork_is_independent(make):
 @pytest.mark.parametrize("text", ["", "a", "abc de\nf"])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_state_round_trips(make, cell, documents, text):
+def test_a_state_round_trips(
+    make: Callable[..., Model], cell: str, documents: str, text: str
+) -> None:
     model = make(cell, documents=documents)
     stream = Stream(model).feed(text)
     state = stream.state
     assert type(state) is bytes
     other = Stream(make(cell, documents=documents)).feed("hgf")
-    other.state = bytearray(state)
+    array: Any = bytearray(state)
+    other.state = array
     assert other.state == state
     assert other.generate(20, seed=1) == stream.generate(20, seed=1)
     assert other.state == stream.state
 
 
-def test_foreign_and_damaged_states_are_refused(make):
+def test_foreign_and_damaged_states_are_refused(make: Callable[..., Model]) -> None:
     model = make("lstm")
     stream = Stream(model).feed("abc")
     good = stream.state
@@ -348,7 +382,8 @@ def test_foreign_and_damaged_states_are_refused(make):
     last = bytearray(good)
     last[5:9] = struct.pack("<i", len(model.codec))
     bad = [b"", b"x" * len(good), good[:-1], good + b"0", good[:20], version, last, wide]
-    for state in [*bad, "text", None, 5]:
+    wrong: list[Any] = [*bad, "text", None, 5]
+    for state in wrong:
         with pytest.raises(InputError, match=r"^state: got .*; expected"):
             stream.state = state
     assert stream.state == good
@@ -356,7 +391,9 @@ def test_foreign_and_damaged_states_are_refused(make):
 
 @given(payload=st.binary(max_size=200), seed=st.integers(0, 2**16))
 @settings(max_examples=60)
-def test_a_state_with_any_numbers_gives_finite_answers(make, payload, seed):
+def test_a_state_with_any_numbers_gives_finite_answers(
+    make: Callable[..., Model], payload: bytes, seed: int
+) -> None:
     cell, states = [("lstm", 5), ("mingru", 3), ("rnn", 3)][seed % 3]
     activation = "linear" if cell == "rnn" else "tanh"
     stream = Stream(make(cell, activation=activation)).feed("abc")
@@ -376,7 +413,7 @@ def test_a_state_with_any_numbers_gives_finite_answers(make, payload, seed):
 @pytest.mark.parametrize(
     "tokens", [[-1], [99], [1.5], ["a"], [[1, 2]], [True], [1, [2]], [2**70], 5, None]
 )
-def test_bad_tokens_are_refused(make, tokens):
+def test_bad_tokens_are_refused(make: Callable[..., Model], tokens: Any) -> None:
     stream = Stream(make("rnn")).feed("ab")
     before = stream.state
     for ask in (stream.feed, stream.score):
@@ -394,19 +431,22 @@ def test_bad_tokens_are_refused(make, tokens):
         ({1, 2}, "got set; expected text"),
     ],
 )
-def test_the_error_names_the_type_of_an_input_that_is_not_text(make, tokens, said):
+def test_the_error_names_the_type_of_an_input_that_is_not_text(
+    make: Callable[..., Model], tokens: Any, said: str
+) -> None:
     with pytest.raises(InputError, match=f"^tokens: {said}"):
         Stream(make("rnn")).feed(tokens)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
-def test_bad_numbers_are_refused(make, value):
+def test_bad_numbers_are_refused(make: Callable[..., Model], value: Any) -> None:
     stream = Stream(make("rnn"))
-    for name, ask in {
+    asks: dict[str, Callable[[Any], Any]] = {
         "k": stream.predict,
         "n": stream.generate,
         "width": lambda width: stream.beam(2, width),
-    }.items():
+    }
+    for name, ask in asks.items():
         with pytest.raises(OptionError, match=f"^{name}: got .*|^{name}: expected"):
             ask(value)
     with pytest.raises(OptionError, match=r"^n: "):
@@ -415,7 +455,7 @@ def test_bad_numbers_are_refused(make, value):
         stream.beam(value)
 
 
-def test_generation_options_are_checked_before_anything_is_read(make):
+def test_generation_options_are_checked_before_anything_is_read(make: Callable[..., Model]) -> None:
     stream = Stream(make("rnn")).feed("ab")
     before = stream.state
     for options in ({"temperature": -1}, {"top_k": 0}, {"top_p": 2}, {"seed": -1}):
@@ -424,7 +464,7 @@ def test_generation_options_are_checked_before_anything_is_read(make):
     assert stream.state == before
 
 
-def test_a_prediction_that_is_mostly_unknown_has_a_note(make):
+def test_a_prediction_that_is_mostly_unknown_has_a_note(make: Callable[..., Model]) -> None:
     model = make("rnn", level="word")
     sure = Stream(with_head_bias(model, 0, 30.0)).predict(2)
     assert sure.unknown_probability > 0.99
@@ -438,7 +478,7 @@ def test_a_prediction_that_is_mostly_unknown_has_a_note(make):
     assert sum(p for _, p in usual) + usual.unknown_probability == pytest.approx(1, abs=1e-5)
 
 
-def test_a_pickled_or_copied_stream_keeps_its_position(make):
+def test_a_pickled_or_copied_stream_keeps_its_position(make: Callable[..., Model]) -> None:
     stream = Stream(make("gru")).feed("abba")
     for other in (pickle.loads(pickle.dumps(stream)), copy.deepcopy(stream)):
         assert other.predict(3) == stream.predict(3)

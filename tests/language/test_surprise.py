@@ -4,18 +4,23 @@ import io
 import itertools
 import math
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import elman
-from elman import LanguageModel, tasks
+from elman import LanguageModel
 from elman.errors import DataError, InputError, OptionError
+from elman.files.model import Model
 from elman.language import network, surprise
 from elman.language.ranking import rank_lines
 from elman.language.stream import Stream
 from elman.language.surprise import MEASURES, score_lines
 from elman.text.vocabulary import TextCodec
+from factories import open_language
 
 # Largest difference of float32 log probabilities, in nats: products of many rows add terms in another order.
 FLOAT32 = 2e-5
@@ -24,7 +29,7 @@ BITS = FLOAT32 / math.log(2)
 LINES = ["abba cafe", "head", "", "face é decade bad cab", "a", "abba cafe", "b" * 70, "h"]
 
 
-def alone(model, line):
+def alone(model: Model, line: str) -> np.ndarray:
     """Return the bits of each token of a line that a single stream reads."""
     return -Stream(model).score(line + "\n").log_probabilities / math.log(2)
 
@@ -32,7 +37,9 @@ def alone(model, line):
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 @pytest.mark.parametrize("narrow", [False, True])
-def test_lines_as_documents_are_scored_as_single_streams(make, monkeypatch, cell, narrow):
+def test_lines_as_documents_are_scored_as_single_streams(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str, narrow: bool
+) -> None:
     if narrow:  # a few lines at once, in pieces of a few steps
         for name, value in (
             ("_MAX_WAITING_LINES", 3),
@@ -42,7 +49,7 @@ def test_lines_as_documents_are_scored_as_single_streams(make, monkeypatch, cell
         ):
             monkeypatch.setattr(surprise, name, value)
     model = make(cell, documents="line")
-    found = list(score_lines(tasks.open_model(model), LINES * 3))
+    found = list(score_lines(open_language(model), LINES * 3))
     assert [one.line for one in found] == list(range(1, 25))
     for one, line in zip(found, LINES * 3, strict=True):
         assert one.text == line
@@ -56,10 +63,12 @@ def test_lines_as_documents_are_scored_as_single_streams(make, monkeypatch, cell
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cell", ["gru", "mingru"])
-def test_lines_of_a_file_are_scored_in_sequence(make, monkeypatch, cell):
+def test_lines_of_a_file_are_scored_in_sequence(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str
+) -> None:
     monkeypatch.setattr(network, "STEPS_PER_CALL", 7)
     model = make(cell)
-    found = list(score_lines(tasks.open_model(model), LINES))
+    found = list(score_lines(open_language(model), LINES))
     together = Stream(model).score("".join(line + "\n" for line in LINES))
     bits = np.concatenate([one.bits for one in found])
     np.testing.assert_allclose(bits, -together.log_probabilities / math.log(2), atol=BITS)
@@ -68,8 +77,8 @@ def test_lines_of_a_file_are_scored_in_sequence(make, monkeypatch, cell):
     assert found[2].tokens == ("\n",)
 
 
-def test_a_text_is_scored_as_its_lines(make):
-    predictor = tasks.open_model(make(documents="line"))
+def test_a_text_is_scored_as_its_lines(make: Callable[..., Model]) -> None:
+    predictor = open_language(make(documents="line"))
     for text in (
         "abba\r\n\r\ncab",
         "abba\n\ncab\n",
@@ -79,33 +88,39 @@ def test_a_text_is_scored_as_its_lines(make):
         assert [one.text for one in score_lines(predictor, text)] == ["abba", "", "cab"]
     assert list(score_lines(predictor, "")) == []
     assert list(score_lines(predictor, [])) == []
+    wrong: Any
     for wrong, got in ((["a\nb"], r"a\\nb"), (["a\rb"], r"a\\rb"), ([b"a"], "bytes")):
         with pytest.raises(InputError, match=f"line 1: got {got}"):
             list(score_lines(predictor, wrong))
 
 
-def test_a_line_of_any_length(make):
+def test_a_line_of_any_length(make: Callable[..., Model]) -> None:
     model = make("gru", documents="line")
     line = "".join(random.Random(0).choices("abcdefgh", k=100_000))
-    long, short = score_lines(tasks.open_model(model), [line, "abba"])
+    long, short = score_lines(open_language(model), [line, "abba"])
     np.testing.assert_allclose(long.bits, alone(model, line), atol=BITS)
     np.testing.assert_allclose(short.bits, alone(model, "abba"), atol=BITS)
 
 
-def test_identical_lines_are_read_once(make, monkeypatch):
-    predictor = tasks.open_model(make(documents="line"))
+def test_identical_lines_are_read_once(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = open_language(make(documents="line"))
     read = []
     monkeypatch.setattr(surprise, "_MAX_WAITING_LINES", 4)
     forward = predictor.network.forward
-    monkeypatch.setattr(
-        predictor.network, "forward", lambda t, s, f: read.append(t.shape[1]) or forward(t, s, f)
-    )
+
+    def counted(tokens: np.ndarray, *given: Any) -> Any:
+        read.append(tokens.shape[1])
+        return forward(tokens, *given)
+
+    monkeypatch.setattr(predictor.network, "forward", counted)
     found = list(score_lines(predictor, ["abba", "cab"] * 50))
     assert sum(read) == 2
     assert len({one.score() for one in found}) == 2
 
 
-def test_measures():
+def test_measures() -> None:
     codec = TextCodec("word", ("<unk>", "<end>", "a"), documents="line")
     bits = np.array([1, 8, 2, 4, 0], np.float32)
     line = surprise.Surprise(1, "a b c d", bits, 3, codec)
@@ -123,9 +138,9 @@ def test_measures():
         line.score("median")
 
 
-def test_the_ranking(make, tmp_path):
+def test_the_ranking(make: Callable[..., Model], tmp_path: Path) -> None:
     model = make(documents="line")
-    predictor = tasks.open_model(model)
+    predictor = open_language(model)
     text = "abba cafe\nhead\n\nabba cafe\n\x1b[2J é\n"
     ranking = rank_lines(predictor, text, measure="mean", top=None)
     scores = [alone(model, line).mean() if line else 0 for line in text.splitlines()]
@@ -148,8 +163,8 @@ def test_the_ranking(make, tmp_path):
     np.testing.assert_array_equal(best.scores, ranking.scores)
 
 
-def test_a_ranking_of_files(make, tmp_path):
-    predictor = tasks.open_model(make(documents="line"))
+def test_a_ranking_of_files(make: Callable[..., Model], tmp_path: Path) -> None:
+    predictor = open_language(make(documents="line"))
     (tmp_path / "one.log").write_bytes(b"abba\r\n\r\ncab")
     (tmp_path / "two.log").write_bytes("caf\xe9 bad\n".encode("latin-1"))
     both = rank_lines(predictor, [tmp_path / "one.log", tmp_path / "two.log"])
@@ -171,8 +186,8 @@ def test_a_ranking_of_files(make, tmp_path):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_blank_lines_are_counted_and_not_ranked(make, documents):
-    predictor = tasks.open_model(make(documents=documents))
+def test_blank_lines_are_counted_and_not_ranked(make: Callable[..., Model], documents: str) -> None:
+    predictor = open_language(make(documents=documents))
     ranking = rank_lines(predictor, "abba\n\n  \ncab\n", measure="mean", top=None)
     assert {row["line"] for row in ranking.to_rows()} == {1, 4}
     assert ranking.empty == 2
@@ -180,29 +195,30 @@ def test_blank_lines_are_counted_and_not_ranked(make, documents):
     assert ranking.scores[[0, 3]].all()
 
 
-def test_a_text_of_mostly_unknown_tokens_gives_a_warning(make):
-    predictor = tasks.open_model(make())
+def test_a_text_of_mostly_unknown_tokens_gives_a_warning(make: Callable[..., Model]) -> None:
+    predictor = open_language(make())
     assert "tokens are not in the model's vocabulary" in rank_lines(predictor, "xyz\n").warnings[0]
     assert "tokens are not in the model's vocabulary" in predictor.evaluate("xyzxyz a").warnings[0]
     assert rank_lines(predictor, "abba\n").warnings == ()
 
 
-def test_nothing_to_rank(make):
-    ranking = rank_lines(tasks.open_model(make(documents="line")), io.StringIO(""))
+def test_nothing_to_rank(make: Callable[..., Model]) -> None:
+    ranking = rank_lines(open_language(make(documents="line")), io.StringIO(""))
     assert (ranking.rows, len(ranking.scores), ranking.median) == ((), 0, 0.0)
     assert "0 lines" in str(ranking)
 
 
-def test_bad_arguments_are_refused(make):
-    predictor = tasks.open_model(make(documents="line"))
+def test_bad_arguments_are_refused(make: Callable[..., Model]) -> None:
+    predictor = open_language(make(documents="line"))
     with pytest.raises(OptionError, match="measure: got least"):
         rank_lines(predictor, "a\n", measure="least")
+    top: Any
     for top in (0, -1, 1.5):
         with pytest.raises(OptionError, match="top"):
             rank_lines(predictor, "a\n", top=top)
 
 
-def sequence(rng):
+def sequence(rng: random.Random) -> list[str]:
     """Return the events of a session of a file system: made, written by three nodes, read, deleted."""
     written = [["11", "9"]] * 3 + [["26"]] * 3
     rng.shuffle(written)
@@ -216,7 +232,7 @@ def sequence(rng):
 
 
 @pytest.fixture(scope="module")
-def events():
+def events() -> LanguageModel:
     """A model of 1,500 usual sequences of events."""
     rng = random.Random(1)
     text = "".join(" ".join(sequence(rng)) + "\n" for _ in range(1500))
@@ -233,7 +249,7 @@ def events():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("measure", ["max", "top"])
-def test_an_unusual_sequence_ranks_first(events, measure):
+def test_an_unusual_sequence_ranks_first(events: LanguageModel, measure: str) -> None:
     rng = random.Random(2)
     lines = [sequence(rng) for _ in range(200)]
     permuted = sequence(rng)
@@ -253,14 +269,14 @@ def test_an_unusual_sequence_ranks_first(events, measure):
     assert best.to_rows()[0]["token"] == "99"
 
 
-def test_a_log_is_masked_as_in_training(tmp_path):
+def test_a_log_is_masked_as_in_training(tmp_path: Path) -> None:
     rng = random.Random(0)
     lines = [
         f"0811{rng.randrange(10)} INFO block blk_{rng.randrange(10**9)} sent to 10.0.0.{rng.randrange(99)}"
         for _ in range(300)
     ]
     path = tmp_path / "log.safetensors"
-    settings = {
+    settings: dict[str, Any] = {
         "hidden_size": 16,
         "num_layers": 1,
         "learning_rate": 0.03,
@@ -270,7 +286,7 @@ def test_a_log_is_masked_as_in_training(tmp_path):
     LanguageModel(split="log", documents="line", **settings).fit("\n".join(lines), output=path)
     new = [line.replace("blk_", "blk_-99") for line in lines[:50]]
     new[30] = new[30].replace("sent to", "lost on")
-    ranking = rank_lines(elman.load(path), "\n".join(new), top=2)
+    ranking = rank_lines(elman.load(path, kind=elman.LanguagePredictor), "\n".join(new), top=2)
     first, second = ranking.to_rows()
     assert first["line"] == 31
     assert first["text"] == new[30]

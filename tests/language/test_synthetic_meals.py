@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def shares(sentences: list[str]) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.parametrize("grammar", [Grammar(), Grammar(("burgers",)), Grammar(("soup", "soup"))])
-def test_every_context_has_a_probability_distribution(grammar):
+def test_every_context_has_a_probability_distribution(grammar: Grammar) -> None:
     contexts = grammar.contexts()
     assert len({context for context, _ in contexts}) == len(contexts) == 24
     for context, probabilities in contexts:
@@ -31,7 +32,7 @@ def test_every_context_has_a_probability_distribution(grammar):
         assert grammar.true_probabilities(context) == probabilities
 
 
-def test_subject_and_verb_decide_the_food_and_today_does_not():
+def test_subject_and_verb_decide_the_food_and_today_does_not() -> None:
     grammar = Grammar()
     rows = {tuple(p.values()) for c, p in grammar.contexts() if not c.startswith("today")}
     assert len(rows) == 12
@@ -40,7 +41,7 @@ def test_subject_and_verb_decide_the_food_and_today_does_not():
             assert grammar.true_probabilities(context.removeprefix("today ")) == probabilities
 
 
-def test_doubling_a_food_changes_the_most_probable_one():
+def test_doubling_a_food_changes_the_most_probable_one() -> None:
     def best_two(grammar: Grammar) -> list[str]:
         probabilities = grammar.true_probabilities("I like to eat")
         return sorted(FOODS, key=lambda food: -probabilities[food])[:2]
@@ -54,7 +55,7 @@ def test_doubling_a_food_changes_the_most_probable_one():
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("share", [1.0, 0.9, 0.5])
-def test_the_first_sentences_have_the_true_probabilities(seed, share):
+def test_the_first_sentences_have_the_true_probabilities(seed: int, share: float) -> None:
     count = 3_000
     grammar = Grammar()
     found = shares(grammar.sentences(count, seed)[: int(share * count)])
@@ -66,7 +67,7 @@ def test_the_first_sentences_have_the_true_probabilities(seed, share):
             assert abs(counts[food] - probability * total) < 2
 
 
-def test_each_doubling_doubles_again():
+def test_each_doubling_doubles_again() -> None:
     once, twice = (
         Grammar(("soup",) * times).true_probabilities("we want to eat") for times in (1, 2)
     )
@@ -74,7 +75,7 @@ def test_each_doubling_doubles_again():
     assert odds == pytest.approx([2 * 3.5, 4 * 3.5], rel=ROUNDING)
 
 
-def test_doubled_sentences_agree_with_the_doubled_grammar():
+def test_doubled_sentences_agree_with_the_doubled_grammar() -> None:
     sentences = Grammar().sentences(6_000, seed=0)
     twice = double(sentences, "burgers")
     burgers = [sentence for sentence in sentences if sentence.endswith(" burgers")]
@@ -86,7 +87,7 @@ def test_doubled_sentences_agree_with_the_doubled_grammar():
             assert counts[food] / counts.total() == pytest.approx(probability, abs=4 / 250)
 
 
-def test_the_seed_decides_the_order_of_the_sentences():
+def test_the_seed_decides_the_order_of_the_sentences() -> None:
     grammar = Grammar()
     assert grammar.sentences(200, 1) == grammar.sentences(200, 1)
     assert grammar.sentences(200, 1) != grammar.sentences(200, 2)
@@ -105,15 +106,17 @@ def test_the_seed_decides_the_order_of_the_sentences():
         assert sum(a == b for a, b in pairs) < 90
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="no such context"):
         Grammar().true_probabilities("I like")
     with pytest.raises(OptionError, match="no such food"):
         Grammar(("stones",))
     with pytest.raises(OptionError, match="no such food"):
         double([], "stones")
+    count: Any
     for count in (-1, 2.5, "a", None, True):
         with pytest.raises(OptionError, match=r"count: .*expected a whole number from 0"):
             Grammar().sentences(count, 0)
+    seed: Any = "a"
     with pytest.raises(OptionError, match="seed: got a"):
-        Grammar().sentences(1, "a")
+        Grammar().sentences(1, seed)
