@@ -6,10 +6,15 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from httpx import Response
 
+from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
 from elman.serve import threads
 from elman.serve.json_route import json_response
@@ -19,8 +24,15 @@ MODELS = ("letters", "words", "lines")
 TEXTS = {"letters": "abc dada", "words": "I like tea", "lines": "bad head"}
 
 
-def send_post(models, route, body, status=200, ask=None, **settings):
-    async def go():
+def send_post(
+    models: dict[str, Any],
+    route: str,
+    body: dict[str, Any],
+    status: int,
+    ask: Callable[..., Any],
+    **settings: Any,
+) -> dict[str, Any]:
+    async def go() -> dict[str, Any]:
         async with ask(models, **settings) as client:
             answer = await client.post(route, json=body)
             assert answer.status_code == status, answer.text
@@ -30,7 +42,7 @@ def send_post(models, route, body, status=200, ask=None, **settings):
 
 
 @pytest.fixture
-def post(models, ask):
+def post(models: dict[str, Any], ask: Any) -> Callable[..., Any]:
     """Function that sends one POST and returns the answer."""
     return lambda route, body, status=200, **settings: send_post(
         models, route, body, status, ask, **settings
@@ -38,11 +50,11 @@ def post(models, ask):
 
 
 @pytest.fixture
-def fetch(models, ask):
+def fetch(models: dict[str, Any], ask: Any) -> Callable[..., Response]:
     """Function that sends one request and returns the response."""
 
-    def fetch(method, route, **options):
-        async def go():
+    def fetch(method: str, route: str, **options: Any) -> Response:
+        async def go() -> Response:
             async with ask(models) as client:
                 return await client.request(method, route, **options)
 
@@ -51,7 +63,9 @@ def fetch(models, ask):
     return fetch
 
 
-def test_health_and_the_list_of_models(fetch, models):
+def test_health_and_the_list_of_models(
+    fetch: Callable[..., Response], models: dict[str, Any]
+) -> None:
     assert fetch("GET", "/healthz").json() == {"status": "ok"}
     rows = {row["id"]: row for row in fetch("GET", "/v1/models").json()["data"]}
     assert list(rows) == list(models)
@@ -79,7 +93,7 @@ def test_health_and_the_list_of_models(fetch, models):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_predict_next(post, models, name):
+def test_predict_next(post: Callable[..., Any], models: dict[str, Any], name: str) -> None:
     text = TEXTS[name]
     reply = post("/v1/predict", {"model": name, "input": text + " \u00e9", "k": 3})
     expected = models[name].predict_next(text + " \u00e9", 3)
@@ -88,7 +102,7 @@ def test_predict_next(post, models, name):
     assert 0 < reply["unknown_probability"] < 1
 
 
-def test_labels_numbers_and_tags(post, models):
+def test_labels_numbers_and_tags(post: Callable[..., Any], models: dict[str, Any]) -> None:
     classify, regress, tag = (models[task] for task in ("classify", "regress", "tag"))
     reply = post("/v1/predict", {"model": "classify", "input": "so good", "k": 2})
     shares = classify.predict_proba(["so good"])[0]
@@ -105,7 +119,7 @@ def test_labels_numbers_and_tags(post, models):
         assert reply["tags"] == [str(one) for one in tag.predict([["a", "b", "c"]])[0]]
 
 
-def test_forecast(post, models):
+def test_forecast(post: Callable[..., Any], models: dict[str, Any]) -> None:
     predictor = models["forecast"]
     reply = post("/v1/predict", {"model": "forecast"})["series"]
     expected = predictor.predict()
@@ -125,7 +139,7 @@ def test_forecast(post, models):
     assert one["history"]["value"][-2:] == [1.5, None]
 
 
-def test_predict_refuses_what_a_task_cannot_read(post):
+def test_predict_refuses_what_a_task_cannot_read(post: Callable[..., Any]) -> None:
     for body, words in (
         ({"model": "nobody", "input": "a"}, "no such model: got nobody; expected letters, words"),
         (
@@ -161,7 +175,9 @@ def test_predict_refuses_what_a_task_cannot_read(post):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_generate_as_one_text_and_as_events(fetch, models, name):
+def test_generate_as_one_text_and_as_events(
+    fetch: Callable[..., Response], models: dict[str, Any], name: str
+) -> None:
     body = {
         "model": name,
         "prompt": TEXTS[name],
@@ -180,7 +196,7 @@ def test_generate_as_one_text_and_as_events(fetch, models, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_score(post, models, name):
+def test_score(post: Callable[..., Any], models: dict[str, Any], name: str) -> None:
     reply = post("/v1/score", {"model": name, "input": TEXTS[name]})
     expected = models[name].score(TEXTS[name])
     assert reply["tokens"] == list(expected.tokens)
@@ -189,17 +205,21 @@ def test_score(post, models, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_stream_answers_like_a_stream_of_the_predictor(models, ask, name):
+def test_a_stream_answers_like_a_stream_of_the_predictor(
+    models: dict[str, Any], ask: Any, name: str
+) -> None:
     """The answers are equal bit for bit, also after a fork."""
     predictor = models[name]
 
-    async def go():
+    async def go() -> None:
         async with ask(models) as client:
             made = (await client.post("/v1/streams", json={"model": name, "input": "a"})).json()
             assert (made["model"], made["position"]) == (name, len(predictor.score("a").tokens))
             url, alone = f"/v1/streams/{made['id']}", Stream(predictor.network).feed("a")
             for part in (" b", "", "\n", "like tea", [1, 2, 3]):
-                body = {"tokens": part} if isinstance(part, list) else {"input": part}
+                body: dict[str, Any] = (
+                    {"tokens": part} if isinstance(part, list) else {"input": part}
+                )
                 reply = (await client.post(f"{url}/feed", json=body | {"k": 4})).json()
                 expected = alone.feed(part).predict(4)
                 rows = [(row["token"], row["probability"]) for row in reply["predictions"]]
@@ -227,10 +247,12 @@ def test_a_stream_answers_like_a_stream_of_the_predictor(models, ask, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
+def test_steps_with_a_state_that_the_client_keeps(
+    models: dict[str, Any], ask: Any, name: str
+) -> None:
     predictor = models[name]
 
-    async def go():
+    async def go() -> None:
         state, alone = None, Stream(predictor.network)
         async with ask(models) as client:
             for part in ("a", " b", "\n", "like tea", [1, 2]):
@@ -246,7 +268,7 @@ def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
 
 
 @pytest.mark.slow
-def test_the_page_and_its_headers(fetch):
+def test_the_page_and_its_headers(fetch: Callable[..., Response]) -> None:
     page = fetch("GET", "/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -263,14 +285,14 @@ def test_the_page_and_its_headers(fetch):
         assert fetch("GET", route).status_code == 404
 
 
-def test_the_description_refers_to_no_other_site(fetch):
+def test_the_description_refers_to_no_other_site(fetch: Callable[..., Response]) -> None:
     text = fetch("GET", "/openapi.json").text
     assert "/v1/streams/{stream}/feed" in json.loads(text)["paths"]
     assert "http" not in text.replace("https://json-schema.org", "")
 
 
-def test_the_description_says_which_routes_need_the_token(models, ask):
-    async def described(**settings):
+def test_the_description_says_which_routes_need_the_token(models: dict[str, Any], ask: Any) -> None:
+    async def described(**settings: Any) -> dict[str, Any]:
         async with ask(models, **settings) as client:
             head = {"Authorization": f"Bearer {settings.get('token')}"}
             for _ in range(2):
@@ -285,13 +307,13 @@ def test_the_description_says_which_routes_need_the_token(models, ask):
     assert scheme == {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in secured["paths"].items():
         for operation in operations.values():
-            needed = None if path == "/healthz" else [{"token": []}]
+            needed: Any = None if path == "/healthz" else [{"token": []}]
             assert operation.pop("security", None) == needed
     assert secured == plain
     assert "xyz-987" not in str(secured)
 
 
-def test_every_reply_has_a_schema(fetch):
+def test_every_reply_has_a_schema(fetch: Callable[..., Response]) -> None:
     described = fetch("GET", "/openapi.json").json()
     for path, operations in described["paths"].items():
         for operation in operations.values():
@@ -305,8 +327,8 @@ def test_every_reply_has_a_schema(fetch):
                 assert "$ref" in good["content"]["application/json"]["schema"], path
 
 
-def test_metrics_count_requests_and_tokens(models, ask):
-    async def go():
+def test_metrics_count_requests_and_tokens(models: dict[str, Any], ask: Any) -> None:
+    async def go() -> str:
         async with ask(models) as client:
             made = (await client.post("/v1/streams", json={"model": "letters"})).json()
             await client.post(f"/v1/streams/{made['id']}/feed", json={"input": "abcd"})
@@ -321,8 +343,13 @@ def test_metrics_count_requests_and_tokens(models, ask):
     assert "elman_streams 1.0" in text
 
 
-def test_an_internal_error_is_reported_by_number_only(models, ask, monkeypatch, caplog):
-    def broken(*_):
+def test_an_internal_error_is_reported_by_number_only(
+    models: dict[str, Any],
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: LanguagePredictor | int | str) -> None:
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(type(models["letters"]), "predict_next", broken)
@@ -334,7 +361,7 @@ def test_an_internal_error_is_reported_by_number_only(models, ask, monkeypatch, 
     assert "a secret" in caplog.text
 
 
-def test_an_object_with_too_many_fields_is_refused(post):
+def test_an_object_with_too_many_fields_is_refused(post: Callable[..., Any]) -> None:
     """Collecting 150,000 faults would delay all other requests."""
     wrong = {"model": "letters", "input": "a"} | {f"x{n}": 0 for n in range(1000)}
     error = post("/v1/predict", wrong, 400)["error"]
@@ -348,18 +375,23 @@ def test_an_object_with_too_many_fields_is_refused(post):
 class Failing:
     """Stands for a stream that fails after some words."""
 
-    def __init__(self, *words):
+    def __init__(self, *words: str) -> None:
         self.words = words
 
-    def feed(self, _):
+    def feed(self, _: str) -> Failing:
         return self
 
-    def generate_pieces(self, *_, **__):
+    def generate_pieces(self, *_: int, **__: Any) -> Iterator[str]:
         yield from self.words
         raise ZeroDivisionError("a secret")
 
 
-def test_an_error_after_the_first_event_is_the_last_event(fetch, models, monkeypatch, caplog):
+def test_an_error_after_the_first_event_is_the_last_event(
+    fetch: Callable[..., Response],
+    models: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setattr(threads, "SEND_EVERY_SECONDS", -1.0)
     monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing("a", "b"))
     answer = fetch("POST", "/v1/generate", json={"model": "letters", "prompt": "", "stream": True})
@@ -371,7 +403,9 @@ def test_an_error_after_the_first_event_is_the_last_event(fetch, models, monkeyp
     assert f"error {last['error']['message'].split()[4]}" in caplog.text
 
 
-def test_an_error_before_the_first_event_has_its_status(fetch, models, monkeypatch):
+def test_an_error_before_the_first_event_has_its_status(
+    fetch: Callable[..., Response], models: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing())
     body = {"model": "letters", "prompt": "a", "stream": True}
     answer = fetch("POST", "/v1/generate", json=body)
@@ -379,24 +413,31 @@ def test_an_error_before_the_first_event_has_its_status(fetch, models, monkeypat
     assert answer.json()["error"]["type"] == "server_error"
 
 
-def test_an_event_stream_reserves_room_once(fetch, monkeypatch):
-    entered = []
+def test_an_event_stream_reserves_room_once(
+    fetch: Callable[..., Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[int] = []
     place = threads._reserved
-    monkeypatch.setattr(threads, "_reserved", lambda room: entered.append(1) or place(room))
+
+    def reserved(room: Any) -> Any:
+        entered.append(1)
+        return place(room)
+
+    monkeypatch.setattr(threads, "_reserved", reserved)
     body = {"model": "letters", "prompt": "a", "n": 3, "stream": True}
     assert fetch("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
     assert entered == [1]
 
 
 @pytest.mark.parametrize("route", ["/", "/healthz", "/page/draw.css"])
-def test_head_has_the_headers_of_get(fetch, route):
+def test_head_has_the_headers_of_get(fetch: Callable[..., Response], route: str) -> None:
     head, get = fetch("HEAD", route), fetch("GET", route)
     assert head.status_code == 200
     assert head.headers == get.headers
 
 
 @pytest.mark.slow
-def test_torch_is_never_loaded(model_file):
+def test_torch_is_never_loaded(model_file: Path) -> None:
     code = (
         "import sys, elman; from elman.serve import server; from elman.serve.app import create_app\n"
         "from elman.cli import serve\n"
@@ -409,7 +450,7 @@ def test_torch_is_never_loaded(model_file):
     assert done.stdout.strip() == "[]"
 
 
-def test_the_loss_of_an_empty_text_is_not_minus_zero(fetch):
+def test_the_loss_of_an_empty_text_is_not_minus_zero(fetch: Callable[..., Response]) -> None:
     answer = fetch("POST", "/v1/score", json={"model": "letters", "input": ""})
     assert '"loss":0.0' in answer.text
 
@@ -425,7 +466,9 @@ def test_the_loss_of_an_empty_text_is_not_minus_zero(fetch):
         ("tag", [["a", "b"], ["c"]]),
     ],
 )
-def test_several_inputs_are_answered_like_single_ones(fetch, name, inputs):
+def test_several_inputs_are_answered_like_single_ones(
+    fetch: Callable[..., Response], name: str, inputs: list[Any]
+) -> None:
     reply = fetch("POST", "/v1/predict", json={"model": name, "inputs": inputs, "k": 2})
     answers = reply.json()["answers"]
     assert len(answers) == len(inputs)
@@ -452,7 +495,9 @@ def test_several_inputs_are_answered_like_single_ones(fetch, name, inputs):
         ({"model": "forecast", "inputs": [[1.0]]}, "inputs: got a model for forecast"),
     ],
 )
-def test_invalid_inputs_are_refused(fetch, body, line):
+def test_invalid_inputs_are_refused(
+    fetch: Callable[..., Response], body: dict[str, Any], line: str
+) -> None:
     answer = fetch("POST", "/v1/predict", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith(line)
@@ -468,7 +513,7 @@ def test_invalid_inputs_are_refused(fetch, body, line):
         {"events": [{}, [], {"1": [[]]}]},
     ],
 )
-def test_json_encoded_in_pieces_is_equal(value):
-    assert json.loads(json_response(value).body) == value
+def test_json_encoded_in_pieces_is_equal(value: Any) -> None:
+    assert json.loads(bytes(json_response(value).body)) == value
     with pytest.raises(ValueError, match=r"not JSON compliant"):
         json_response([*[1.0] * 1500, float("nan")])

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 60
 
 
-def command(*arguments, **variables):
+def command(*arguments: object, **variables: Any) -> dict[str, Any]:
     return {
         "args": [sys.executable, "-m", "elman", "serve", *map(str, arguments)],
         "env": {k: v for k, v in os.environ.items() if not k.startswith("ELMAN_")} | variables,
@@ -35,11 +37,17 @@ def command(*arguments, **variables):
     }
 
 
+def served(*arguments: object) -> Any:
+    return subprocess.Popen(**command(*arguments))
+
+
 @pytest.fixture
-def refused(capsys, monkeypatch):
+def refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
     """Function that runs the command in this process and returns its error line."""
 
-    def refused(*arguments, **variables):
+    def refused(*arguments: object, **variables: Any) -> str:
         with monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -54,10 +62,10 @@ def refused(capsys, monkeypatch):
     return refused
 
 
-def test_it_prints_its_address_and_stops_at_sigterm(model_file, tmp_path):
+def test_it_prints_its_address_and_stops_at_sigterm(model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("a secret\n", encoding="utf-8")
     options = ["--port", "0", "--token-file", tmp_path / "token", "--allow-host", "elman.example"]
-    with subprocess.Popen(**command(model_file, *options)) as process:
+    with served(model_file, *options) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("serving letters on http://127.0.0.1:")
@@ -77,8 +85,8 @@ def test_it_prints_its_address_and_stops_at_sigterm(model_file, tmp_path):
             process.kill()
 
 
-def test_it_stops_at_ctrl_c(model_file):
-    with subprocess.Popen(**command(model_file, "--port", "0")) as process:
+def test_it_stops_at_ctrl_c(model_file: Path) -> None:
+    with served(model_file, "--port", "0") as process:
         try:
             process.stdout.readline()
             process.send_signal(signal.SIGINT)
@@ -88,7 +96,9 @@ def test_it_stops_at_ctrl_c(model_file):
             process.kill()
 
 
-def test_invalid_options_are_refused_in_one_line(refused, model_file, tmp_path):
+def test_invalid_options_are_refused_in_one_line(
+    refused: Callable[..., str], model_file: Path, tmp_path: Path
+) -> None:
     text = refused(model_file, "--host", "0.0.0.0")
     assert "--host: got 0.0.0.0; expected an address that only this machine can reach" in text
     assert "give --token-file FILE or set ELMAN_TOKEN" in text
@@ -115,9 +125,13 @@ def test_invalid_options_are_refused_in_one_line(refused, model_file, tmp_path):
     ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1")]
 )
 def test_it_prints_an_address_that_this_machine_can_open(
-    model_file, monkeypatch, capsys, host, shown
-):
-    opened = []
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
+    shown: str,
+) -> None:
+    opened: list[str] = []
     monkeypatch.setattr(server, "serve", lambda _, settings, ready: ready(settings))
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setenv("ELMAN_TOKEN", "a secret")
@@ -133,7 +147,9 @@ def test_it_prints_an_address_that_this_machine_can_open(
 
 
 @pytest.mark.parametrize("key", [bytes(range(200, 232)), b"0123456789abcdef\n"])
-def test_the_state_key_may_be_any_bytes(model_file, tmp_path, monkeypatch, key):
+def test_the_state_key_may_be_any_bytes(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: bytes
+) -> None:
     file = tmp_path / "key"
     file.write_bytes(key)
     found = []
@@ -166,10 +182,11 @@ server.serve(
 @pytest.mark.parametrize(
     ("route", "body"), [("generate", {"prompt": "a"}), ("streams", {"input": "abc"})]
 )
-def test_it_stops_while_a_thread_computes(model_file, route, body):
+def test_it_stops_while_a_thread_computes(model_file: Path, route: str, body: Any) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WORKING, str(model_file)], stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout
         try:
             url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1/{route}"
             with ThreadPoolExecutor(1) as threads:
@@ -184,11 +201,12 @@ def test_it_stops_while_a_thread_computes(model_file, route, body):
             process.kill()
 
 
-def test_it_allows_as_many_connections_as_the_system():
+def test_it_allows_as_many_connections_as_the_system() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-        config = server.uvicorn_config(None, Settings(), Metrics())
+        app: Any = None
+        config: Any = server.uvicorn_config(app, Settings(), Metrics())
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert soft == (server.MAX_OPEN_FILES if before[1] == resource.RLIM_INFINITY else before[1])
         assert config.http.max_connections == soft - server.RESERVED_FILES
@@ -196,7 +214,7 @@ def test_it_allows_as_many_connections_as_the_system():
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_without_the_extra_it_says_what_to_install(model_file, tmp_path):
+def test_without_the_extra_it_says_what_to_install(model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "fastapi.py").write_text("raise ImportError('No module named fastapi')\n")
     options = command(model_file, PYTHONPATH=str(tmp_path))
     done = subprocess.run(**options, timeout=SECONDS)
@@ -206,13 +224,13 @@ def test_without_the_extra_it_says_what_to_install(model_file, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m", "<b>", "\u202eabc", "x" * 200])
-def test_hostile_names_are_shown_as_text(model_file, tmp_path, name):
+def test_hostile_names_are_shown_as_text(model_file: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / f"{name}.safetensors"
     try:
         path.write_bytes(Path(model_file).read_bytes())
     except OSError:
         pytest.fail("the file system does not take the name")
-    with subprocess.Popen(**command(path, "--port", "0")) as process:
+    with served(path, "--port", "0") as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("serving ")

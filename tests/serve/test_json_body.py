@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from threading import current_thread, main_thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ VALUES = st.recursive(
 
 @pytest.mark.slow
 @given(VALUES, st.sampled_from([None, 0, 1, "\t"]), st.booleans())
-def test_parse_json_equals_json_loads(value, indent, ascii_):
+def test_parse_json_equals_json_loads(value: Any, indent: int | str | None, ascii_: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
     assert parse_json(text.encode("utf-8", "surrogatepass")) == value
 
@@ -45,7 +46,7 @@ ROWS = [[n / 7, None, -1e300, n] for n in range(3000)]
     ],
     ids=["tokens", "numbers", "words", "table", "nested"],
 )
-def test_long_lists_are_parsed_completely(value):
+def test_long_lists_are_parsed_completely(value: list[Any]) -> None:
     for text in (json.dumps(value), json.dumps(value, indent=1), json.dumps({"input": value})):
         assert parse_json(text.encode()) in (value, {"input": value})
 
@@ -76,13 +77,13 @@ FAR = "1," * 2**15
     ],
     ids=lambda value: value[:12] or "empty",
 )
-def test_invalid_json_is_reported_with_its_position(text, line):
+def test_invalid_json_is_reported_with_its_position(text: str, line: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_json(text.encode())
     assert str(caught.value) == f"the body: got invalid JSON ({line}); expected a JSON object"
 
 
-def test_invalid_utf_8_is_reported():
+def test_invalid_utf_8_is_reported() -> None:
     with pytest.raises(InputError, match=r"not UTF-8, at byte 2"):
         parse_json(b'"a\xff"')
     with pytest.raises(InputError, match=r"invalid JSON"):
@@ -90,36 +91,43 @@ def test_invalid_utf_8_is_reported():
 
 
 @pytest.mark.parametrize("text", ['{"k": 1, "k": 2}', '{"a": {"k": 1, "b": 1, "k": 1}}'])
-def test_a_repeated_field_is_refused(text):
+def test_a_repeated_field_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"got the field k twice; expected each field once"):
         parse_json(text.encode())
 
 
 @pytest.mark.parametrize("item", ["[]", "{}", '[{"a": []}]'])
 @pytest.mark.parametrize("inside", ['{"input": [', '{"input": [[['])
-def test_a_body_with_too_many_lists_is_not_parsed(item, inside):
+def test_a_body_with_too_many_lists_is_not_parsed(item: str, inside: str) -> None:
     """A body of 2 MB of brackets is refused before it is parsed."""
     got = f"got more than {MAX_OPENING_BRACKETS:,} lists and objects; expected fewer"
     with pytest.raises(InputError, match=got):
         parse_json((inside + f"{item}," * MAX_OPENING_BRACKETS).encode())
 
 
-def test_an_object_with_too_many_fields_is_refused():
+def test_an_object_with_too_many_fields_is_refused() -> None:
     fields = ",".join(f'"a{n}": 1' for n in range(MAX_OBJECT_FIELDS + 1))
     with pytest.raises(InputError, match=r"got an object of more than 100 fields"):
         parse_json(f'{{"input": {{{fields}}}}}'.encode())
 
 
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_a_large_body_is_parsed_in_a_worker_thread(models, ask, monkeypatch, size):
-    threads = []
+def test_a_large_body_is_parsed_in_a_worker_thread(
+    models: dict[str, Any], ask: Any, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    threads: list[Any] = []
+
+    def parsed(body: bytes) -> Any:
+        threads.append(current_thread())
+        return parse_json(body)
+
     monkeypatch.setattr(
         json_route,
         "parse_json",
-        lambda body: (threads.append(current_thread()), parse_json(body))[1],
+        parsed,
     )
 
-    async def go():
+    async def go() -> None:
         async with ask(models) as client:
             body = {"model": "letters", "input": "a", "other": "b" * size}
             answer = await client.post("/v1/score", json=body)
@@ -129,12 +137,14 @@ def test_a_large_body_is_parsed_in_a_worker_thread(models, ask, monkeypatch, siz
     assert [thread is main_thread() for thread in threads] == [size < 1000]
 
 
-def test_a_whole_number_may_be_written_with_a_fraction_of_zero():
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero() -> None:
     """JSON has only one kind of number: 3.0 is 3."""
-    assert PredictRequest(model="m", k=3.0, horizon=2.0).k == 3
-    assert ScoreRequest(model="m", input=[1.0, 2, 3.0]).input == [1, 2, 3]
+    whole: dict[str, Any] = {"k": 3.0, "horizon": 2.0}
+    assert PredictRequest(model="m", **whole).k == 3
+    numbers: Any = [1.0, 2, 3.0]
+    assert ScoreRequest(model="m", input=numbers).input == [1, 2, 3]
     for wrong in ({"k": 2.5}, {"k": True}, {"k": "3"}, {"k": 1e300}):
         with pytest.raises(ValueError, match=r"validation error"):
             PredictRequest(model="m", **wrong)
     with pytest.raises(ValueError, match=r"validation error"):
-        ScoreRequest(model="m", input=[1.5])
+        ScoreRequest.model_validate({"model": "m", "input": [1.5]})

@@ -7,10 +7,13 @@ import itertools
 import json
 import os
 import random
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from typing import Any
 
 import pytest
 
 from elman.errors import OptionError
+from elman.serve.middleware import SecurityMiddleware
 from elman.serve.page_files import FOLDER
 from elman.serve.settings import Settings
 
@@ -74,16 +77,25 @@ TYPES = {
 BODY = b'{"model":"letters","input":"a"}'
 
 
-async def request(app, method, path, headers, chunks=(), more=()):
+async def request(
+    app: SecurityMiddleware,
+    method: str,
+    path: str,
+    headers: list[tuple[bytes, str]],
+    chunks: Sequence[bytes] = (),
+    more: tuple[Any, ...] = (),
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Ask the application as a server would; return status, headers and body."""
-    events = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    events: list[dict[str, Any]] = [
+        {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks
+    ]
     events.append({"type": "http.request", "body": b"", "more_body": False})
-    sent = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def receive():
+    async def receive() -> dict[str, Any]:
         return events.pop(0) if events else {"type": "http.disconnect"}
 
-    async def send(event):
+    async def send(event: MutableMapping[str, Any]) -> None:
         sent.append(event)
 
     scope = {
@@ -107,13 +119,15 @@ async def request(app, method, path, headers, chunks=(), more=()):
 
 
 @pytest.fixture
-def send(models):
+def send(models: dict[str, Any]) -> Iterator[Callable[..., Any]]:
     """Function that sends a raw request to an application with these settings and returns the answer."""
     from elman.serve.app import create_app
 
     apps = {}
 
-    def ask(*arguments, settings=OWN, **options):
+    def ask(
+        *arguments: Any, settings: Settings = OWN, **options: Any
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
         if settings not in apps:
             apps[settings] = create_app({"letters": models["letters"]}, settings)
         return asyncio.run(request(apps[settings], *arguments, **options))
@@ -131,14 +145,14 @@ CASES = [
 ]
 
 
-def test_host_origin_and_type(models):
+def test_host_origin_and_type(models: dict[str, Any]) -> None:
     from elman.serve.app import create_app
 
     app = create_app({"letters": models["letters"]})
 
     statuses = set()
 
-    async def every():
+    async def every() -> None:
         for host, origin, kind in CASES:
             headers = [(b"host", host), (b"content-length", str(len(BODY)))]
             if origin is not None:
@@ -161,7 +175,7 @@ def test_host_origin_and_type(models):
     assert statuses == {200, 403, 415}
 
 
-def test_allow_host_adds_names(send):
+def test_allow_host_adds_names(send: Callable[..., Any]) -> None:
     settings = Settings(allow_hosts=("Elman.example", "other.example:443"))
     for host, origin, expected in (
         ("elman.example:8765", "http://elman.example:8765", 200),
@@ -179,20 +193,20 @@ def test_allow_host_adds_names(send):
 @pytest.mark.parametrize(
     "name", ["", " ", "*", "https://elman.example", "a/b", "elman.example:", "a:b", "[::1", "a b"]
 )
-def test_allow_host_refuses_invalid_names(name):
+def test_allow_host_refuses_invalid_names(name: str) -> None:
     with pytest.raises(OptionError, match=r"--allow-host: got .*expected a name or an address"):
         Settings(allow_hosts=("elman.example", name))
 
 
 @pytest.mark.parametrize("name", ["elman", "elman.example:80", "10.0.0.7", "::7", "[::7]:80"])
-def test_allow_host_accepts_names_and_addresses(send, name):
+def test_allow_host_accepts_names_and_addresses(send: Callable[..., Any], name: str) -> None:
     settings = Settings(allow_hosts=(name,))
     host = f"[{name}]" if name == "::7" else name
     assert send("GET", "/v1/models", [(b"host", host)], settings=settings)[0] == 200
     assert send("GET", "/v1/models", [], settings=settings)[0] == 403
 
 
-def test_two_hosts_or_two_origins_are_refused(send):
+def test_two_hosts_or_two_origins_are_refused(send: Callable[..., Any]) -> None:
     host = (b"host", "127.0.0.1:8765")
     own = (b"origin", "http://127.0.0.1:8765")
     assert send("GET", "/healthz", [host, host])[0] == 403
@@ -205,14 +219,16 @@ HEAD = [(b"host", "127.0.0.1:8765"), (b"content-type", "application/json")]
 
 
 @pytest.mark.parametrize("chunk", [1, 1000, 5000])
-def test_a_body_over_the_limit_is_refused_whatever_its_length_says(send, chunk):
+def test_a_body_over_the_limit_is_refused_whatever_its_length_says(
+    send: Callable[..., Any], chunk: int
+) -> None:
     settings = Settings(max_body=4096)
     small, large = b" " * (4096 - len(BODY)) + BODY, b" " * 4096 + BODY
 
-    def cut(body):
+    def cut(body: bytes) -> list[bytes]:
         return [body[at : at + chunk] for at in range(0, len(body), chunk)]
 
-    def ask(body, length):
+    def ask(body: bytes, length: int | None) -> tuple[int, dict[bytes, bytes], bytes]:
         more = [] if length is None else [(b"content-length", str(length))]
         more += [(b"transfer-encoding", "chunked")] if length is None else []
         return send("POST", "/v1/predict", HEAD + more, cut(body), settings=settings)
@@ -224,7 +240,7 @@ def test_a_body_over_the_limit_is_refused_whatever_its_length_says(send, chunk):
         assert ask(large, length)[0] == 413
 
 
-def test_content_encoding_other_than_identity_is_refused(send):
+def test_content_encoding_other_than_identity_is_refused(send: Callable[..., Any]) -> None:
     headers = [*HEAD, (b"content-length", "9"), (b"content-encoding", "gzip")]
     assert send("POST", "/v1/predict", headers, [b"\x1f\x8b" + bytes(7)])[0] == 415
     headers = [*HEAD, (b"content-length", str(len(BODY))), (b"content-encoding", "Identity")]
@@ -236,7 +252,9 @@ PAGE = "https://my.example"
 
 
 @pytest.mark.parametrize("token", [None, "a secret"])
-def test_pages_of_a_cors_origin_may_send_requests(send, token):
+def test_pages_of_a_cors_origin_may_send_requests(
+    send: Callable[..., Any], token: str | None
+) -> None:
     settings = Settings(cors=(PAGE, "http://localhost:3000"), token=token)
     host = (b"host", "127.0.0.1:8765")
     asks = (b"access-control-request-method", "POST")
@@ -272,7 +290,7 @@ def test_pages_of_a_cors_origin_may_send_requests(send, token):
     assert send("OPTIONS", "/v1/predict", headers, settings=settings)[0] == 403
 
 
-def test_without_cors_no_preflight_succeeds(send):
+def test_without_cors_no_preflight_succeeds(send: Callable[..., Any]) -> None:
     own = [(b"host", "127.0.0.1:8765"), (b"origin", "http://127.0.0.1:8765")]
     status, fields, _ = send("OPTIONS", "/v1/predict", own)
     assert status == 405
@@ -282,12 +300,12 @@ def test_without_cors_no_preflight_succeeds(send):
 @pytest.mark.parametrize(
     "origin", ["*", "null", "", "my.example", "https://my.example/", "https://A.example", "ftp://a"]
 )
-def test_cors_refuses_invalid_origins(origin):
+def test_cors_refuses_invalid_origins(origin: str) -> None:
     with pytest.raises(OptionError, match=r"--cors: got .*expected http:// or https://"):
         Settings(cors=(origin,))
 
 
-def test_head_is_answered_wherever_get_is(send):
+def test_head_is_answered_wherever_get_is(send: Callable[..., Any]) -> None:
     host = [(b"host", "127.0.0.1:8765")]
     for path, status in (
         *((path, 200) for path in ("/", "/healthz", "/metrics", "/openapi.json", "/v1/models")),
@@ -312,14 +330,16 @@ def test_head_is_answered_wherever_get_is(send):
         ("/v1/nothing", "GET /openapi.json"),
     ],
 )
-def test_an_unknown_address_names_the_one_to_use(send, path, there):
+def test_an_unknown_address_names_the_one_to_use(
+    send: Callable[..., Any], path: str, there: str
+) -> None:
     headers = [*HEAD, (b"content-length", "2")]
     status, _, body = send("POST", path, headers, [b"{}"])
     assert status == 404
     assert there in json.loads(body)["error"]["message"]
 
 
-def test_a_request_without_body_needs_no_content_type(send):
+def test_a_request_without_body_needs_no_content_type(send: Callable[..., Any]) -> None:
     host = [(b"host", "127.0.0.1:8765"), (b"content-length", "0")]
     assert send("POST", "/v1/streams/none/fork", host)[0] == 404
     plain = [*host, (b"content-type", "text/plain")]
@@ -327,7 +347,7 @@ def test_a_request_without_body_needs_no_content_type(send):
     assert send("GET", "/v1/models", plain)[0] == 200
 
 
-def test_every_request_needs_the_token(send):
+def test_every_request_needs_the_token(send: Callable[..., Any]) -> None:
     settings = Settings(token="a secret")
     host = (b"host", "127.0.0.1:8765")
     wrong = [
@@ -362,7 +382,7 @@ def test_every_request_needs_the_token(send):
         assert send("GET", path, [host], settings=settings)[0] == 200
 
 
-def test_listening_beyond_this_machine_needs_a_token():
+def test_listening_beyond_this_machine_needs_a_token() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.example.org"):
         with pytest.raises(OptionError, match=r"--host: got .*give --token-file FILE"):
             Settings(host=host)
@@ -379,7 +399,7 @@ def test_listening_beyond_this_machine_needs_a_token():
 
 
 @pytest.mark.slow
-def test_no_path_leaves_the_page_folder(models):
+def test_no_path_leaves_the_page_folder(models: dict[str, Any]) -> None:
     """The server sends no file but those of the page."""
     from elman.serve.app import create_app
 
@@ -401,7 +421,7 @@ def test_no_path_leaves_the_page_folder(models):
     ]
     parts += ["settings.py", "app.py", "proc", "self", "environ", "file:", "\uff0e\uff0e", "*", "?"]
 
-    async def every():
+    async def every() -> None:
         found = 0
         for _ in range(COUNT):
             separator = draw.choice(["/", "//", "\\", "%2f", "/./"])

@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,32 +27,34 @@ pytestmark = pytest.mark.slow
 class Gate:
     """Stands for a computation that waits until the test opens the gate."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begun, self.free = threading.Semaphore(0), threading.Event()
-        self.asked = []
+        self.asked: list[Any] = []
 
-    def __call__(self, what, *k, **_):
+    def __call__(self, what: Any, *k: Any, **_: Any) -> Any:
         self.asked.append(what)
         self.begun.release()
         assert self.free.wait(30)
         return Predictions([("a", 1.0)], 0.0) if k else "abc"
 
-    def written(self, _, body):
+    def written(self, _: Any, body: Any) -> Iterator[Any]:
         yield self(body.prompt)
 
 
-async def refused(client, route, **body):
+async def refused(client: httpx.AsyncClient, route: str, **body: Any) -> None:
     answer = await client.post(f"/v1/{route}", json={"model": "letters"} | body)
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["error"]["type"] == "rate_limit_error"
 
 
-def test_too_many_long_requests_are_answered_429(models, ask, monkeypatch):
+def test_too_many_long_requests_are_answered_429(
+    models: dict[str, Any], ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate()
     monkeypatch.setattr(routes_models, "_generate", gate.written)
 
-    async def go():
+    async def go() -> None:
         async with ask(models, max_tasks=2, threads=2) as client:
             body = {"model": "letters", "prompt": "a"}
             asked = [
@@ -81,11 +86,13 @@ def test_too_many_long_requests_are_answered_429(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_too_many_short_requests_are_answered_429(models, ask, monkeypatch):
+def test_too_many_short_requests_are_answered_429(
+    models: dict[str, Any], ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate()
     monkeypatch.setattr(type(models["letters"]), "predict_next", gate)
 
-    async def go():
+    async def go() -> None:
         async with ask(models, max_tasks=1) as client:
             body = {"model": "letters", "input": "a"}
             asked = asyncio.ensure_future(client.post("/v1/predict", json=body))
@@ -99,11 +106,13 @@ def test_too_many_short_requests_are_answered_429(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_which_requests_are_short(models, ask, monkeypatch):
+def test_which_requests_are_short(
+    models: dict[str, Any], ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken: list[bool] = []
     make = threads._Computation
 
-    def made(turns, *, is_short=False):
+    def made(turns: Any, *, is_short: bool = False) -> Any:
         taken.append(is_short)
         return make(turns, is_short=is_short)
 
@@ -114,7 +123,7 @@ def test_which_requests_are_short(models, ask, monkeypatch):
     )
     more = {"position": 0, "token": "b"}
 
-    async def go():
+    async def go() -> None:
         async with ask(models, threads=2) as client:
             for route, body, short in (
                 ("predict", text, True),
@@ -137,8 +146,8 @@ def test_which_requests_are_short(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_an_event_stream_frees_its_room_at_its_end(models, ask):
-    async def go():
+def test_an_event_stream_frees_its_room_at_its_end(models: dict[str, Any], ask: Any) -> None:
+    async def go() -> None:
         async with ask(models, max_tasks=1) as client:
             body = {"model": "letters", "prompt": "a", "n": 50, "stream": True}
             for _ in range(5):
@@ -152,22 +161,27 @@ def test_an_event_stream_frees_its_room_at_its_end(models, ask):
 class Leaver:
     """A client that sends one request to an application and leaves when the test says so."""
 
-    def __init__(self, app, route, body):
-        self.content = json.dumps(body).encode()
+    def __init__(self, app: Any, route: str, body: Any) -> None:
+        self.content: bytes | None = json.dumps(body).encode()
         self.leaves, self.answered = asyncio.Event(), asyncio.Event()
-        self.sent = []
+        self.sent: list[Any] = []
         headers = [
             (b"host", b"127.0.0.1:8765"),
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self.content)).encode()),
         ]
-        scope = {"type": "http", "method": "POST", "path": route, "raw_path": route.encode()}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": route,
+            "raw_path": route.encode(),
+        }
         scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"}
         scope |= {"asgi": {"spec_version": "2.3"}, "client": ("127.0.0.1", 1), "root_path": ""}
         scope["server"] = ("127.0.0.1", 8765)
         self.done = asyncio.ensure_future(self.ask(app, scope))
 
-    async def ask(self, app, scope):
+    async def ask(self, app: Any, scope: dict[str, Any]) -> None:
         """Call the application as the server does: cancel its task when the client has left."""
         task = asyncio.ensure_future(app(scope, self.receive, self.send))
         leaves = asyncio.ensure_future(self.leaves.wait())
@@ -176,21 +190,23 @@ class Leaver:
         task.cancel()
         await asyncio.wait({task})
 
-    async def receive(self):
+    async def receive(self) -> dict[str, Any]:
         if self.content is not None:
             content, self.content = self.content, None
             return {"type": "http.request", "body": content, "more_body": False}
         await self.leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, event):
+    async def send(self, event: dict[str, Any]) -> None:
         self.sent.append(event)
         if event.get("body"):
             self.answered.set()
 
 
-def test_a_client_that_leaves_an_event_stream_frees_its_room(models, ask):
-    async def go():
+def test_a_client_that_leaves_an_event_stream_frees_its_room(
+    models: dict[str, Any], ask: Any
+) -> None:
+    async def go() -> None:
         async with ask(models, max_tasks=1) as client:
             app = client._transport.app
             for _ in range(5):
@@ -205,11 +221,13 @@ def test_a_client_that_leaves_an_event_stream_frees_its_room(models, ask):
     asyncio.run(go())
 
 
-def test_a_request_whose_client_has_gone_is_skipped(models, ask, monkeypatch):
+def test_a_request_whose_client_has_gone_is_skipped(
+    models: dict[str, Any], ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate()
     monkeypatch.setattr(routes_models, "_generate", gate.written)
 
-    async def go():
+    async def go() -> None:
         async with ask(models, max_tasks=2, threads=1) as client:
             first, third = ({"model": "letters", "prompt": text} for text in ("a", "c"))
             one = asyncio.ensure_future(client.post("/v1/generate", json=first))
@@ -239,13 +257,20 @@ def test_a_request_whose_client_has_gone_is_skipped(models, ask, monkeypatch):
         ("generate", {"prompt": "a" * 2000, "stream": True}, "feed"),
     ],
 )
-def test_a_client_that_leaves_frees_the_worker_thread(models, ask, monkeypatch, route, body, kind):
+def test_a_client_that_leaves_frees_the_worker_thread(
+    models: dict[str, Any],
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+    body: Any,
+    kind: str,
+) -> None:
     """The computation ends with its current step, which frees the thread and the room."""
     gate, compute = Gate(), getattr(Stream, kind)
     monkeypatch.setattr(Stream, kind, lambda one, what: (gate(what), compute(one, what))[1])
     monkeypatch.setattr(threads, "SEND_EVERY_SECONDS", -1)
 
-    async def go():
+    async def go() -> None:
         async with ask(models, max_tasks=1, threads=1) as client:
             asked = {"model": "letters"} | body
             reader = Leaver(client._transport.app, f"/v1/{route}", asked)
@@ -262,8 +287,8 @@ def test_a_client_that_leaves_frees_the_worker_thread(models, ask, monkeypatch, 
     asyncio.run(go())
 
 
-def test_too_many_streams_are_answered_429(models, ask):
-    async def go():
+def test_too_many_streams_are_answered_429(models: dict[str, Any], ask: Any) -> None:
+    async def go() -> None:
         async with ask(models, max_streams=2) as client:
             codes = []
             for name in ("letters", "words", "lines"):
@@ -278,13 +303,15 @@ def test_too_many_streams_are_answered_429(models, ask):
 
 
 @pytest.mark.parametrize("last", [5, 40])
-def test_no_accepted_request_is_lost_when_the_server_stops(start, model_file, last):
+def test_no_accepted_request_is_lost_when_the_server_stops(
+    start: Any, model_file: Path, last: Any
+) -> None:
     """After SIGTERM every request of many connections was answered completely or never accepted."""
     clients, lost, answered = 24, [], []
     with start(model_file) as server:
         going = threading.Semaphore(0)
 
-        def client(number):
+        def client(number: int) -> Any:
             with httpx.Client(timeout=30) as line:
                 url = f"{server.url}/v1/streams"
                 made = line.post(url, json={"model": "letters"}).json()["id"]
@@ -315,8 +342,9 @@ def test_no_accepted_request_is_lost_when_the_server_stops(start, model_file, la
     assert all(answered)
 
 
-def test_an_event_stream_is_completed_when_the_server_stops(start, model_file):
-    expected = elman.load(model_file).generate("a", 4096, seed=1)
+def test_an_event_stream_is_completed_when_the_server_stops(start: Any, model_file: Path) -> None:
+    predictor = elman.load(model_file, kind=elman.LanguagePredictor)
+    expected = predictor.generate("a", 4096, seed=1)
     with start(model_file) as server, httpx.Client(timeout=60) as client:
         body = {"model": "letters", "prompt": "a", "n": 4096, "seed": 1, "stream": True}
         with client.stream("POST", f"{server.url}/v1/generate", json=body) as answer:
@@ -329,7 +357,7 @@ def test_an_event_stream_is_completed_when_the_server_stops(start, model_file):
         assert server.process.wait(30) == 0
 
 
-def test_a_second_server_on_the_same_port_is_refused(start, model_file):
+def test_a_second_server_on_the_same_port_is_refused(start: Any, model_file: Path) -> None:
     with start(model_file) as server:
         done = subprocess.run(
             [sys.executable, "-m", "elman", "serve", str(model_file), "--port", str(server.port)],

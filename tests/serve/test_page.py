@@ -6,19 +6,21 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 from playwright.sync_api import expect
 
-from visits import PASSAGE, browser, folder, random_model, sizes, url, visit
+from visits import PASSAGE, Visit, browser, folder, random_model, sizes, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
 
 
 @sizes
-def test_a_text_unrolls_as_it_is_typed(visit, size):
+def test_a_text_unrolls_as_it_is_typed(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.write("my sister likes to eat")
     assert len(at.predicted()) == 8
@@ -34,7 +36,9 @@ def test_a_text_unrolls_as_it_is_typed(visit, size):
 
 
 @sizes
-def test_a_prediction_is_explained_on_hover_and_appended_on_click(visit, size):
+def test_a_prediction_is_explained_on_hover_and_appended_on_click(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("we like to eat")
     first, second, *_ = at.predicted()
@@ -50,7 +54,7 @@ def test_a_prediction_is_explained_on_hover_and_appended_on_click(visit, size):
 
 
 @sizes
-def test_pointing_at_a_word_explains_its_number(visit, size):
+def test_pointing_at_a_word_explains_its_number(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.write("I hate to eat")
     page.locator('#network .word[data-position="1"] .cell').hover()
@@ -61,7 +65,9 @@ def test_pointing_at_a_word_explains_its_number(visit, size):
 
 
 @sizes
-def test_the_explanation_is_refined_and_the_method_can_be_chosen(visit, size):
+def test_the_explanation_is_refined_and_the_method_can_be_chosen(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("I hate to eat")
     expect(page.locator("#legend")).to_contain_text("falls when each input is replaced by others")
@@ -79,7 +85,9 @@ def test_the_explanation_is_refined_and_the_method_can_be_chosen(visit, size):
 
 
 @sizes
-def test_replacing_a_word_compares_both_continuations(visit, size):
+def test_replacing_a_word_compares_both_continuations(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("I like to eat")
     page.locator('#network .word[data-position="1"] .cell').click()
@@ -106,7 +114,9 @@ def test_replacing_a_word_compares_both_continuations(visit, size):
 
 
 @sizes
-def test_continue_the_text_writes_word_by_word_and_stops(visit, size):
+def test_continue_the_text_writes_word_by_word_and_stops(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("I like")
     page.get_by_label("Temperature").fill("1.2")
@@ -151,7 +161,7 @@ def test_continue_the_text_writes_word_by_word_and_stops(visit, size):
     expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_continuing_ends_when_the_person_does_something_else(visit):
+def test_continuing_ends_when_the_person_does_something_else(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     page.emulate_media(reduced_motion="no-preference")
     sentence, stop = page.locator("#sentence"), page.get_by_role("button", name="Stop")
@@ -210,13 +220,14 @@ def test_continuing_ends_when_the_person_does_something_else(visit):
 
 
 @sizes
-def test_a_slow_click_on_a_prediction_appends_it(visit, size):
+def test_a_slow_click_on_a_prediction_appends_it(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.write("we like to eat")
     second = at.predicted()[1]
     place = page.locator("#network .prediction").nth(1)
     place.scroll_into_view_if_needed()
     box = place.bounding_box()
+    assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     with page.expect_response("**/v1/unroll"):
         page.mouse.down()  # the request is sent at once, and the picture drawn after the release
@@ -225,7 +236,9 @@ def test_a_slow_click_on_a_prediction_appends_it(visit, size):
     expect(page.locator("#sentence")).to_have_value(f"we like to eat {second}")
 
 
-def test_a_line_end_is_named_and_appended_as_a_line_end(visit, tmp_path, start):
+def test_a_line_end_is_named_and_appended_as_a_line_end(
+    visit: Callable[..., Visit], tmp_path: Path, start: Any
+) -> None:
     lines = dataclasses.replace(random_model(("a",), 4).codec, tokens=("<unk>", "<end>", "b", "a"))
     model = random_model(("b", "a"), 4)
     model = dataclasses.replace(model, codec=dataclasses.replace(lines, documents="line"))
@@ -247,12 +260,14 @@ def test_a_line_end_is_named_and_appended_as_a_line_end(visit, tmp_path, start):
         page.goto("about:blank")
 
 
-def test_a_prediction_that_is_mostly_unknown_is_labelled(visit, tmp_path, start):
+def test_a_prediction_that_is_mostly_unknown_is_labelled(
+    visit: Callable[..., Visit], tmp_path: Path, start: Any
+) -> None:
     model = random_model(("a", "b"), 4)
     bias = model.arrays["head.bias"] + np.array(
         [9, 0, 0, 0], np.float32
     )  # <unk> is the first token
-    model = dataclasses.replace(model, arrays=model.arrays | {"head.bias": bias})
+    model = dataclasses.replace(model, arrays={**model.arrays, "head.bias": bias})
     model.save(tmp_path / "unsure.safetensors")
     with start(tmp_path / "unsure.safetensors") as server:
         page = (at := visit(at=server.url)).page
@@ -264,7 +279,7 @@ def test_a_prediction_that_is_mostly_unknown_is_labelled(visit, tmp_path, start)
 
 
 @sizes
-def test_an_unknown_word_is_marked_in_the_picture(visit, size):
+def test_an_unknown_word_is_marked_in_the_picture(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.write("we xyzzy to eat")
     dashed = page.locator("#network .word .void")
@@ -279,7 +294,7 @@ def test_an_unknown_word_is_marked_in_the_picture(visit, size):
     expect(page.locator("#network .void + text")).to_have_text(re.compile("… 1,7[89]\\d"))
 
 
-def test_an_invalid_replacement_leaves_the_dialog_open(visit):
+def test_an_invalid_replacement_leaves_the_dialog_open(visit: Callable[..., Visit]) -> None:
     page = (at := visit("phone")).page
     at.write("my sister likes to eat")
     page.locator('#network .word[data-position="1"] .cell').click()
@@ -296,12 +311,16 @@ def test_an_invalid_replacement_leaves_the_dialog_open(visit):
 
 
 @sizes
-def test_the_row_of_next_words_never_changes_its_height(visit, size):
+def test_the_row_of_next_words_never_changes_its_height(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     places = set()
     for text in ("I", "we like to", "my sister likes to eat cake and"):
         at.write(text)
-        places.add(page.locator("#write").bounding_box()["y"])
+        box = page.locator("#write").bounding_box()
+        assert box
+        places.add(box["y"])
     assert len(places) == 1
     # keys that move under a resting pointer are not pointed at
     asked = at.asked("/v1/unroll")
@@ -314,7 +333,9 @@ def test_the_row_of_next_words_never_changes_its_height(visit, size):
 
 
 @sizes
-def test_memory_colours_the_text_by_a_unit_and_finds_units(visit, size):
+def test_memory_colours_the_text_by_a_unit_and_finds_units(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.read(PASSAGE)
     rows = page.locator("#units button:visible")
@@ -341,7 +362,7 @@ def test_memory_colours_the_text_by_a_unit_and_finds_units(visit, size):
 
 
 @sizes
-def test_a_forecast_shows_its_explanation(visit, size):
+def test_a_forecast_shows_its_explanation(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     asked = at.asked("/v1/explain")
     at.choose("sales")
@@ -358,7 +379,9 @@ def test_a_forecast_shows_its_explanation(visit, size):
 
 
 @sizes
-def test_the_words_of_a_labelled_text_are_coloured_by_contribution(visit, size):
+def test_the_words_of_a_labelled_text_are_coloured_by_contribution(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.choose("mood")
     at.tab("Labels")
@@ -379,7 +402,7 @@ def test_the_words_of_a_labelled_text_are_coloured_by_contribution(visit, size):
 
 
 @sizes
-def test_a_panel_says_why_it_cannot_show_a_model(visit, size):
+def test_a_panel_says_why_it_cannot_show_a_model(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.tab("Series")
     expect(page.locator("#why-not")).to_have_text(
@@ -402,13 +425,16 @@ def test_a_panel_says_why_it_cannot_show_a_model(visit, size):
     page.get_by_label("Another word").fill("\U0001f600!")
     with page.expect_request("**/v1/replace") as asked:
         page.keyboard.press("Enter")
-    assert asked.value.post_data_json["token"] == "\U0001f600"
+    sent: Any = asked.value.post_data_json
+    assert sent["token"] == "\U0001f600"
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("got \U0001f600;")
     at.expected = "Failed to load resource"  # the character is not in the vocabulary
 
 
 @sizes
-def test_a_run_shows_its_curves_and_generated_texts(visit, size, folder):
+def test_a_run_shows_its_curves_and_generated_texts(
+    visit: Callable[..., Visit], size: str, folder: Path
+) -> None:
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
@@ -422,12 +448,12 @@ def test_a_run_shows_its_curves_and_generated_texts(visit, size, folder):
     expect(samples).to_have_count(0)
 
 
-def test_a_run_in_progress_is_updated(visit, folder):
+def test_a_run_in_progress_is_updated(visit: Callable[..., Visit], folder: Path) -> None:
     page = (at := visit()).page
     live = folder / "live.run.jsonl"
     event = {"event": "steps", "loss": 2.0, "seconds_left": 5.0, "share_done": 0.1}
     try:
-        lines = [{"event": "start", "task": "language"}, event | {"step": 10}]
+        lines: list[dict[str, Any]] = [{"event": "start", "task": "language"}, event | {"step": 10}]
         live.write_text("".join(json.dumps(line) + "\n" for line in lines))
         at.tab("Training")
         expect(page.locator("#run option", has_text="live")).to_have_count(1)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from visits import PASSAGE, browser, folder, sizes, url, visit
+from visits import PASSAGE, Visit, browser, folder, sizes, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
 
 
-def test_everything_works_with_the_keyboard_alone(visit):
+def test_everything_works_with_the_keyboard_alone(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     press = page.keyboard.press
 
@@ -72,7 +74,7 @@ def test_everything_works_with_the_keyboard_alone(visit):
     expect(page.locator("#sentence")).to_be_focused()
 
 
-def test_colours_follow_the_system_and_the_toggle(visit):
+def test_colours_follow_the_system_and_the_toggle(visit: Callable[..., Visit]) -> None:
     page = visit(scheme="dark").page
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(ground)
@@ -89,7 +91,9 @@ def test_colours_follow_the_system_and_the_toggle(visit):
 
 @sizes
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_panel_is_accessible_and_as_wide_as_the_window(visit, size, scheme):
+def test_every_panel_is_accessible_and_as_wide_as_the_window(
+    visit: Callable[..., Visit], size: str, scheme: str
+) -> None:
     page = (at := visit(size, scheme=scheme)).page
     shots = os.environ.get("ELMAN_SCREENSHOTS")
 
@@ -140,7 +144,7 @@ def test_every_panel_is_accessible_and_as_wide_as_the_window(visit, size, scheme
     look("tags")
 
 
-def test_an_error_is_one_line_and_the_next_answer_clears_it(visit):
+def test_an_error_is_one_line_and_the_next_answer_clears_it(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.write("we like")
     fault = {"error": {"type": "x", "message": "too <b>much</b> at once", "code": None}}
@@ -158,7 +162,7 @@ def test_an_error_is_one_line_and_the_next_answer_clears_it(visit):
     at.expected = "Failed to load resource"
 
 
-def test_an_answer_to_an_older_key_press_is_dropped(visit):
+def test_an_answer_to_an_older_key_press_is_dropped(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.write("we like")
     held, asked = at.hold("/v1/unroll"), at.asked("/v1/unroll")
@@ -174,7 +178,7 @@ def test_an_answer_to_an_older_key_press_is_dropped(visit):
     assert "old" not in at.predicted()
 
 
-def test_an_answer_of_the_previous_model_is_dropped(visit):
+def test_an_answer_of_the_previous_model_is_dropped(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     future, stop = page.locator("#future"), page.get_by_role("button", name="Stop")
     at.write("we like to eat")
@@ -206,7 +210,9 @@ def test_an_answer_of_the_previous_model_is_dropped(visit):
     expect(page.locator("#units-note")).not_to_contain_text("phrase")
 
 
-def test_the_later_of_two_replacements_is_shown_until_the_text_changes(visit):
+def test_the_later_of_two_replacements_is_shown_until_the_text_changes(
+    visit: Callable[..., Visit],
+) -> None:
     page = (at := visit()).page
     at.write("we like to eat")
     held, asked = at.hold("/v1/replace"), at.asked("/v1/generate")
@@ -229,13 +235,13 @@ def test_the_later_of_two_replacements_is_shown_until_the_text_changes(visit):
     expect(page.locator("#future")).to_be_hidden()
 
 
-def test_an_unknown_panel_in_the_address_opens_the_first(visit):
+def test_an_unknown_panel_in_the_address_opens_the_first(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     page.goto(f"{at.url}/?panel=constructor")
     expect(page.locator("#keys button").first).to_be_visible()
 
 
-def test_the_page_asks_for_the_token(visit, folder, start):
+def test_the_page_asks_for_the_token(visit: Callable[..., Visit], folder: Path, start: Any) -> None:
     with start(folder / "meals.safetensors", token="open sesame") as server:
         context = visit().page.context
         page = context.new_page()
@@ -253,7 +259,9 @@ def test_the_page_asks_for_the_token(visit, folder, start):
         page.close()
 
 
-def test_the_page_opens_on_a_panel_that_can_show_the_model(visit, folder, start):
+def test_the_page_opens_on_a_panel_that_can_show_the_model(
+    visit: Callable[..., Visit], folder: Path, start: Any
+) -> None:
     with start(folder / "sales.safetensors") as server:
         page = (at := visit(at=server.url)).page
         expect(page.locator("#ahead svg")).to_be_visible()
@@ -274,7 +282,7 @@ def test_the_page_opens_on_a_panel_that_can_show_the_model(visit, folder, start)
     expect(page.get_by_label("A text to label")).to_be_visible()
 
 
-def test_an_unfinished_panel_is_completed_on_return(visit):
+def test_an_unfinished_panel_is_completed_on_return(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.tab("Memory")
     found = at.hold("/v1/units")
@@ -299,7 +307,7 @@ def test_an_unfinished_panel_is_completed_on_return(visit):
     assert not asked
 
 
-def test_a_phrase_is_searched_in_the_text_that_is_shown(visit):
+def test_a_phrase_is_searched_in_the_text_that_is_shown(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.read(PASSAGE)
     before = page.locator("#lags svg").inner_html()
@@ -312,7 +320,7 @@ def test_a_phrase_is_searched_in_the_text_that_is_shown(visit):
     assert page.locator("#lags svg").inner_html() != before
 
 
-def test_the_list_of_units_keeps_focus_and_scroll_position(visit):
+def test_the_list_of_units_keeps_focus_and_scroll_position(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.tab("Memory")
     found = at.hold("/v1/units")
@@ -330,7 +338,9 @@ def test_the_list_of_units_keeps_focus_and_scroll_position(visit):
 
 
 @sizes
-def test_a_short_text_can_be_lengthened_until_units_can_be_found(visit, size):
+def test_a_short_text_can_be_lengthened_until_units_can_be_found(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.read("we like to eat")
     expect(page.locator("#units-note")).to_contain_text("must have 1,000 words; it has 4")
@@ -341,7 +351,7 @@ def test_a_short_text_can_be_lengthened_until_units_can_be_found(visit, size):
     expect(page.get_by_role("button", name="Generate")).to_be_hidden()
 
 
-def test_the_picture_of_all_units_follows_the_chosen_unit(visit):
+def test_the_picture_of_all_units_follows_the_chosen_unit(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.choose("letters")
     at.read(PASSAGE[:200])
@@ -358,7 +368,9 @@ def test_the_picture_of_all_units_follows_the_chosen_unit(visit):
 
 
 @sizes
-def test_a_forecast_has_a_table_in_which_the_chosen_step_is_marked(visit, size):
+def test_a_forecast_has_a_table_in_which_the_chosen_step_is_marked(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.choose("sales")
     expect(page.locator("#about")).to_have_text(re.compile(r"the mean of the 7 medians, [\d.]+\."))
@@ -374,7 +386,7 @@ def test_a_forecast_has_a_table_in_which_the_chosen_step_is_marked(visit, size):
     expect(page.locator("#values tr[aria-current=true]")).to_contain_text("2024-05-02")
 
 
-def test_the_explained_label_stays_while_the_text_changes(visit):
+def test_the_explained_label_stays_while_the_text_changes(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.choose("mood")
     text = page.get_by_label("A text to label")
@@ -389,7 +401,7 @@ def test_the_explained_label_stays_while_the_text_changes(visit):
 
 
 @sizes
-def test_curves_are_as_wide_as_their_box(visit, size):
+def test_curves_are_as_wide_as_their_box(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")

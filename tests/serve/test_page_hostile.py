@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from playwright.sync_api import expect
 
 import elman
 from elman.text.words import MAX_WORD_CHARACTERS
-from visits import browser, folder, random_model, sales_of, url, visit
+from visits import Visit, browser, folder, random_model, sales_of, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
 
@@ -100,7 +101,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_hostile_words_labels_ids_and_columns_are_shown_as_text(visit, hostile, start):
+def test_hostile_words_labels_ids_and_columns_are_shown_as_text(
+    visit: Callable[..., Visit], hostile: Path, start: Any
+) -> None:
     assert len(HOSTILE) > 100
     with start(*sorted(hostile.glob("*.safetensors")), runs=hostile) as server:
         page = (at := visit(at=server.url)).page

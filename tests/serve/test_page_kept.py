@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 import elman
-from visits import browser, folder, sizes, url, visit
+from visits import Visit, browser, folder, sizes, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
 
@@ -16,7 +19,7 @@ LINE = "081109 203615 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 f
 
 
 @pytest.fixture(scope="module")
-def log_model(folder):
+def log_model(folder: Path) -> Path:
     path = folder / "log.safetensors"
     elman.LanguageModel(
         level="word", split="log", documents="line", hidden_size=8, steps=4, threads=1
@@ -24,7 +27,9 @@ def log_model(folder):
     return path
 
 
-def test_a_word_among_masked_numbers_is_replaced_at_its_position(visit, start, log_model):
+def test_a_word_among_masked_numbers_is_replaced_at_its_position(
+    visit: Callable[..., Visit], start: Any, log_model: Path
+) -> None:
     with start(log_model) as server:
         page = visit(at=server.url).page
         page.locator("#sentence").fill(LINE)
@@ -42,7 +47,7 @@ def test_a_word_among_masked_numbers_is_replaced_at_its_position(visit, start, l
 
 
 @sizes
-def test_every_change_can_be_undone(visit, size):
+def test_every_change_can_be_undone(visit: Callable[..., Visit], size: str) -> None:
     page = (at := visit(size)).page
     box, back = page.locator("#sentence"), page.get_by_role("button", name="Undo")
     at.write("we like to eat")
@@ -68,7 +73,9 @@ def test_every_change_can_be_undone(visit, size):
 
 
 @sizes
-def test_reload_back_and_the_address_restore_what_is_shown(visit, size):
+def test_reload_back_and_the_address_restore_what_is_shown(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("we like")
     at.choose("letters")
@@ -94,7 +101,9 @@ def test_reload_back_and_the_address_restore_what_is_shown(visit, size):
 
 
 @sizes
-def test_a_text_that_is_too_long_is_an_error_and_is_not_cut(visit, size):
+def test_a_text_that_is_too_long_is_an_error_and_is_not_cut(
+    visit: Callable[..., Visit], size: str
+) -> None:
     page = (at := visit(size)).page
     at.write("we like")
     long = "we like to eat " * 1000
@@ -109,7 +118,7 @@ def test_a_text_that_is_too_long_is_an_error_and_is_not_cut(visit, size):
     expect(page.locator("#network")).not_to_have_class(re.compile("stale"))
 
 
-def test_the_first_touch_points_and_the_second_appends(visit):
+def test_the_first_touch_points_and_the_second_appends(visit: Callable[..., Visit]) -> None:
     page = (at := visit("phone")).page
     at.write("we like to eat")
     touch = """(element) => element.dispatchEvent(
@@ -130,16 +139,16 @@ def test_the_first_touch_points_and_the_second_appends(visit):
     expect(page.locator("#replace")).to_be_visible()
 
 
-def test_a_request_is_repeated_while_the_server_is_busy(visit):
+def test_a_request_is_repeated_while_the_server_is_busy(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
-    refused = []
+    refused: list[Route] = []
 
-    def refuse(route):
+    def refuse(route: Route) -> None:
         if len(refused) == 2:
-            return route.continue_()
+            route.continue_()
+            return
         refused.append(route)
         route.fulfill(status=429, headers={"retry-after": "0.1"}, json={"error": {}})
-        return None
 
     page.route("**/v1/unroll", refuse)
     at.write("we like")
@@ -149,7 +158,7 @@ def test_a_request_is_repeated_while_the_server_is_busy(visit):
     at.expected = "Failed to load resource"
 
 
-def test_an_outdated_picture_is_dimmed(visit):
+def test_an_outdated_picture_is_dimmed(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.write("we like")
     expect(page.locator("#network")).to_have_attribute("aria-busy", "false")
@@ -162,7 +171,7 @@ def test_an_outdated_picture_is_dimmed(visit):
     expect(page.locator("#network")).to_have_attribute("aria-busy", "false")
 
 
-def test_choosing_another_run_clears_the_curves_at_once(visit):
+def test_choosing_another_run_clears_the_curves_at_once(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
@@ -176,7 +185,7 @@ def test_choosing_another_run_clears_the_curves_at_once(visit):
     expect(page.locator("#progress")).to_contain_text("forecast")
 
 
-def test_the_end_of_a_watched_run_is_not_an_error(visit):
+def test_the_end_of_a_watched_run_is_not_an_error(visit: Callable[..., Visit]) -> None:
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")

@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from elman.serve.protocol import HALF_CLOSED_SECONDS, MIN_BYTES_PER_SECOND, bounded_protocol
+from elman.serve.protocol import (
+    HALF_CLOSED_SECONDS,
+    MIN_BYTES_PER_SECOND,
+    BoundedProtocol,
+    bounded_protocol,
+)
 from elman.serve.settings import Settings
 
 
 class Timer:
-    def __init__(self, at, what):
+    def __init__(self, at: float, what: Callable[..., Any]) -> None:
         self.at, self.what = at, what
 
-    def cancel(self):
+    def cancel(self) -> None:
         self.what = lambda: None
 
 
 class Loop:
     """An event loop with a clock that the test advances."""
 
-    def __init__(self):
-        self.now, self.timers, self.tasks = 0.0, [], []
-        self.refused = []
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[Timer] = []
+        self.tasks: list[Any] = []
+        self.refused: list[int] = []
 
-    def call_later(self, seconds, what):
+    def call_later(self, seconds: float, what: Callable[..., Any]) -> Timer:
         self.timers.append(Timer(self.now + seconds, what))
         return self.timers[-1]
 
-    def go(self, seconds):
+    def go(self, seconds: float) -> None:
         self.now += seconds
         due = [timer for timer in self.timers if timer.at <= self.now]
         self.timers = [timer for timer in self.timers if timer.at > self.now]
         for timer in due:
             timer.what()
 
-    def create_task(self, work):
+    def create_task(self, work: Any) -> Loop:
         self.tasks.append(work)
         return self
 
-    def add_done_callback(self, _):
+    def add_done_callback(self, _: Callable[..., Any]) -> None:
         pass
 
-    def answer(self):
+    def answer(self) -> None:
         """Let the requests be answered."""
         for work in self.tasks:
             with pytest.raises(StopIteration):
@@ -54,45 +64,49 @@ class Loop:
 class Transport:
     """A client that takes bytes only when the test says so."""
 
-    def __init__(self):
-        self.sent, self.left, self.end = b"", 0, None
+    def __init__(self) -> None:
+        self.sent, self.left = b"", 0
+        self.end: str | None = None
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         self.sent += data
 
-    def close(self):
+    def close(self) -> None:
         self.end = self.end or "closed"
 
-    def abort(self):
+    def abort(self) -> None:
         self.end = "aborted"
 
-    def is_closing(self):
+    def is_closing(self) -> bool:
         return self.end is not None
 
-    def can_write_eof(self):
+    def can_write_eof(self) -> bool:
         return False
 
-    def get_write_buffer_size(self):
+    def get_write_buffer_size(self) -> int:
         return self.left
 
-    def get_extra_info(self, _):
+    def get_extra_info(self, _: str) -> None:
         return None
 
-    def pause_reading(self):
+    def pause_reading(self) -> None:
         pass
 
     resume_reading = pause_reading
 
 
-async def well(scope, receive, send):
+async def well(
+    scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"well"})
 
 
 @pytest.fixture
-def wire():
+def wire() -> Iterator[tuple[BoundedProtocol, Loop, Transport]]:
     """Yield a connection: the protocol, an event loop whose clock the test advances, and the client."""
-    loop, client = Loop(), Transport()
+    loop: Any = Loop()
+    client: Any = Transport()
     config = Config(well, timeout_keep_alive=20, lifespan="off", log_config=None)
     config.load()
     kind = bounded_protocol(Settings(), 1, lambda status: loop.refused.append(status))
@@ -107,7 +121,9 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", GET[:-2], b"POST / HTTP/1.1\r\n"])
-def test_a_request_must_arrive_within_its_time(wire, sent):
+def test_a_request_must_arrive_within_its_time(
+    wire: tuple[BoundedProtocol, Loop, Transport], sent: bytes
+) -> None:
     protocol, loop, client = wire
     for byte in sent:
         protocol.data_received(bytes([byte]))
@@ -122,7 +138,9 @@ def test_a_request_must_arrive_within_its_time(wire, sent):
 
 
 @pytest.mark.parametrize("sent", [b"\r\n", b"\n", b"\r\n" * 40])
-def test_empty_lines_between_requests_do_not_begin_a_request(wire, sent):
+def test_empty_lines_between_requests_do_not_begin_a_request(
+    wire: tuple[BoundedProtocol, Loop, Transport], sent: bytes
+) -> None:
     protocol, loop, client = wire
     protocol.data_received(GET)
     loop.answer()
@@ -136,9 +154,11 @@ def test_empty_lines_between_requests_do_not_begin_a_request(wire, sent):
     assert client.end == "aborted"
 
 
-def test_a_connection_over_the_limit_is_answered_503(wire):
+def test_a_connection_over_the_limit_is_answered_503(
+    wire: tuple[BoundedProtocol, Any, Transport],
+) -> None:
     protocol, loop, client = wire
-    other = Transport()
+    other: Any = Transport()
     second = type(protocol)(protocol.config, ServerState(), {}, loop)
     second.connections = second.server_state.connections = protocol.connections
     second.connection_made(other)
@@ -154,7 +174,7 @@ def test_a_connection_over_the_limit_is_answered_503(wire):
     assert client.sent.startswith(b"HTTP/1.1 200 ")
 
 
-def test_an_idle_connection_has_more_time(wire):
+def test_an_idle_connection_has_more_time(wire: tuple[BoundedProtocol, Loop, Transport]) -> None:
     protocol, loop, client = wire
     for _ in range(3):
         protocol.data_received(GET)
@@ -166,7 +186,9 @@ def test_an_idle_connection_has_more_time(wire):
     assert client.end == "closed"
 
 
-def test_a_slow_reader_is_kept_down_to_a_minimum_rate(wire):
+def test_a_slow_reader_is_kept_down_to_a_minimum_rate(
+    wire: tuple[BoundedProtocol, Loop, Transport],
+) -> None:
     protocol, loop, client = wire
     protocol.data_received(GET)
     client.left = 10**6
@@ -180,7 +202,9 @@ def test_a_slow_reader_is_kept_down_to_a_minimum_rate(wire):
     assert client.end == "aborted"
 
 
-def test_a_half_closed_connection_is_closed_after_a_while(wire):
+def test_a_half_closed_connection_is_closed_after_a_while(
+    wire: tuple[BoundedProtocol, Loop, Transport],
+) -> None:
     """A complete request is answered if that takes only a moment; otherwise the client seems to have gone."""
     protocol, loop, client = wire
     protocol.data_received(GET)
@@ -192,7 +216,9 @@ def test_a_half_closed_connection_is_closed_after_a_while(wire):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_half_closed_connection_gets_its_answer(wire, begun):
+def test_a_half_closed_connection_gets_its_answer(
+    wire: tuple[BoundedProtocol, Loop, Transport], begun: bool
+) -> None:
     protocol, loop, client = wire
     protocol.data_received(GET)
     assert protocol.eof_received() is True
@@ -208,7 +234,9 @@ def test_a_half_closed_connection_gets_its_answer(wire, begun):
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:9], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
-def test_a_half_closed_connection_without_complete_request_is_closed(wire, sent):
+def test_a_half_closed_connection_without_complete_request_is_closed(
+    wire: tuple[BoundedProtocol, Loop, Transport], sent: bytes
+) -> None:
     protocol, _, _ = wire
     protocol.data_received(sent)
     assert protocol.eof_received() is False

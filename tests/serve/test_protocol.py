@@ -9,10 +9,14 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elman.serve.protocol import MAX_PIPELINED_REQUESTS
+from servers import Server
 
 SECONDS = 1.0
 """The server's `transfer_seconds` in these tests; the default is ten times as long."""
@@ -21,14 +25,14 @@ TRIES = 600
 
 
 @pytest.fixture(scope="module")
-def server(start, model_file):
+def server(start: Any, model_file: Path) -> Iterator[Server]:
     settings = {"transfer_seconds": SECONDS, "keep_alive_seconds": 2.0, "max_body": 4 << 20}
     with start(model_file, **settings) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def wire_server(start, model_file):
+def wire_server(start: Any, model_file: Path) -> Iterator[Server]:
     """A server with long time limits, so that no answer comes from a time limit."""
     with start(model_file, transfer_seconds=60.0) as server:
         yield server
@@ -37,25 +41,25 @@ def wire_server(start, model_file):
 class Line:
     """One connection."""
 
-    def __init__(self, server):
+    def __init__(self, server: Server) -> None:
         self.socket = socket.create_connection((server.host, server.port), timeout=20)
         self.host = f"Host: {server.host}:{server.port}\r\n".encode()
         self.file = self.socket.makefile("rb")
 
-    def __enter__(self):
+    def __enter__(self) -> Line:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.file.close()
         self.socket.close()
 
-    def send(self, *parts):
+    def send(self, *parts: bytes) -> None:
         self.socket.sendall(b"".join(parts))
 
-    def get(self, *fields, path=b"/healthz"):
+    def get(self, *fields: bytes, path: bytes = b"/healthz") -> None:
         self.send(b"GET ", path, b" HTTP/1.1\r\n", self.host, *fields, b"\r\n")
 
-    def answer(self):
+    def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
         """Return status, headers and body of one answer."""
         first = self.file.readline()
         assert first, "the connection was closed without an answer"
@@ -66,7 +70,7 @@ class Line:
         body = self.file.read(int(headers.get(b"content-length", 0)))
         return int(first.split()[1]), headers, body
 
-    def closed(self):
+    def closed(self) -> bytes:
         """Wait until the server closes the connection; return what came before."""
         try:
             return self.file.read()
@@ -74,11 +78,11 @@ class Line:
             return b""
 
 
-def field(name, size):
+def field(name: bytes, size: int) -> bytes:
     return b"%s: %s\r\n" % (name, b"x" * size)
 
 
-def test_a_head_over_the_limits_is_answered_431(server):
+def test_a_head_over_the_limits_is_answered_431(server: Server) -> None:
     fits = [field(b"x-%d" % n, 100) for n in range(98)]
     for fields, status in (
         (fits, 200),
@@ -102,7 +106,7 @@ def test_a_head_over_the_limits_is_answered_431(server):
         assert line.answer()[0] == 431
 
 
-def test_an_endless_header_field_is_answered_431(server):
+def test_an_endless_header_field_is_answered_431(server: Server) -> None:
     with Line(server) as line:
         line.send(b"GET / HTTP/1.1\r\n", line.host, b"x: ")
         try:
@@ -114,7 +118,7 @@ def test_an_endless_header_field_is_answered_431(server):
             assert line.answer()[0] == 431
 
 
-def test_a_valid_request_before_an_invalid_one_is_answered(server):
+def test_a_valid_request_before_an_invalid_one_is_answered(server: Server) -> None:
     with Line(server) as line:
         line.send(
             *(b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"),
@@ -124,7 +128,7 @@ def test_a_valid_request_before_an_invalid_one_is_answered(server):
         line.closed()
 
 
-def test_invalid_http_is_refused(server):
+def test_invalid_http_is_refused(server: Server) -> None:
     for words in (
         b"\x16\x03\x01\x00\xa5\x01\x00",
         b"hello\r\n\r\n",
@@ -153,7 +157,7 @@ END = b"0\r\n\r\n"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [40_000, 300_000])
-def test_a_long_invalid_input_is_refused_once(start, model_file, size):
+def test_a_long_invalid_input_is_refused_once(start: Any, model_file: Path, size: int) -> None:
     with start(model_file) as server:
         with Line(server) as line:
             line.send(b"A" * size)
@@ -178,7 +182,9 @@ def test_a_long_invalid_input_is_refused_once(start, model_file, size):
     ids=["minus", "0x", "zz", "space", "overflow", "bare LF", "no CRLF", "wrong length"],
 )
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_malformed_chunk_is_refused_at_once(wire_server, chunks, before):
+def test_a_malformed_chunk_is_refused_at_once(
+    wire_server: Server, chunks: bytes, before: int
+) -> None:
     """Earlier requests of the connection are answered first."""
     with Line(wire_server) as line:
         for _ in range(before):
@@ -201,7 +207,9 @@ def test_a_malformed_chunk_is_refused_at_once(wire_server, chunks, before):
         (b"Expect: 200-ok\r\nTransfer-Encoding: chunked\r\n", 417, "expected 100-continue"),
     ],
 )
-def test_an_unknown_coding_or_expectation_is_refused_at_once(wire_server, fields, status, words):
+def test_an_unknown_coding_or_expectation_is_refused_at_once(
+    wire_server: Server, fields: bytes, status: int, words: str
+) -> None:
     with Line(wire_server) as line:
         line.send(POST, line.host, JSON, fields, b"\r\n", SIZE, b"\r\n", PREDICT, b"\r\n", END)
         received, headers, body = line.answer()
@@ -212,7 +220,7 @@ def test_an_unknown_coding_or_expectation_is_refused_at_once(wire_server, fields
             assert line.answer()[0] == 200
 
 
-def test_an_absolute_target_must_name_this_server(wire_server):
+def test_an_absolute_target_must_name_this_server(wire_server: Server) -> None:
     host = f"{wire_server.host}:{wire_server.port}"
     for target, status in (
         (f"http://{host}/healthz", 200),
@@ -230,7 +238,9 @@ def test_an_absolute_target_must_name_this_server(wire_server):
 
 
 @pytest.mark.parametrize("count", [900, 5000])
-def test_pipelined_requests_over_the_limit_are_answered_429(wire_server, count):
+def test_pipelined_requests_over_the_limit_are_answered_429(
+    wire_server: Server, count: int
+) -> None:
     with Line(wire_server) as line:
         line.send(b"".join([b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"]) * count)
         for _ in range(min(count, MAX_PIPELINED_REQUESTS)):
@@ -249,21 +259,21 @@ def test_pipelined_requests_over_the_limit_are_answered_429(wire_server, count):
             assert line.answer()[0] == 200
 
 
-def test_pipelined_requests_are_answered_in_order(server):
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     with Line(server) as line:
         for path in (b"/healthz", b"/nothing", b"/healthz"):
             line.get(path=path)
         assert [line.answer()[0] for _ in range(3)] == [200, 404, 200]
 
 
-def test_an_upgrade_is_ignored(server):
+def test_an_upgrade_is_ignored(server: Server) -> None:
     with Line(server) as line:
         line.get(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
         assert line.answer()[0] == 200
 
 
 @pytest.mark.parametrize("part", ["nothing", "a line", "a head", "a body"])
-def test_a_slow_sender_is_disconnected(server, part):
+def test_a_slow_sender_is_disconnected(server: Server, part: str) -> None:
     with Line(server) as line:
         head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
         sent = {
@@ -289,7 +299,7 @@ def test_a_slow_sender_is_disconnected(server, part):
         assert data == b"" or b" 408 " in data.splitlines()[0]
 
 
-def test_slow_senders_do_not_delay_others(server):
+def test_slow_senders_do_not_delay_others(server: Server) -> None:
     lines = [Line(server) for _ in range(100)]
     try:
         for line in lines:
@@ -305,7 +315,7 @@ def test_slow_senders_do_not_delay_others(server):
             line.__exit__()
 
 
-def test_an_idle_connection_is_closed_after_a_while(server):
+def test_an_idle_connection_is_closed_after_a_while(server: Server) -> None:
     with Line(server) as line:
         line.get()
         assert line.answer()[0] == 200
@@ -317,7 +327,7 @@ def test_an_idle_connection_is_closed_after_a_while(server):
         assert b" 408 " in line.closed()
 
 
-def test_a_client_that_does_not_read_is_disconnected(server):
+def test_a_client_that_does_not_read_is_disconnected(server: Server) -> None:
     """The server does not compute its answers for ever."""
     body = b'{"model":"letters","input":"%s"}' % (b"a" * 99_000)
     times = 16  # more than the system's buffers hold
@@ -344,7 +354,7 @@ def test_a_client_that_does_not_read_is_disconnected(server):
         assert len(line.closed()) < (times - 1) * whole
 
 
-def test_a_client_that_closes_its_sending_side_gets_its_answer(server):
+def test_a_client_that_closes_its_sending_side_gets_its_answer(server: Server) -> None:
     """The client closes its half of the connection and still reads the answer."""
     with Line(server) as line:
         body = b'{"model":"letters","input":"%s"}' % (b"abc" * 1000)
@@ -365,7 +375,7 @@ def test_a_client_that_closes_its_sending_side_gets_its_answer(server):
         assert line.closed() == b""
 
 
-def test_a_long_body_in_the_same_write_does_not_count_as_head(wire_server):
+def test_a_long_body_in_the_same_write_does_not_count_as_head(wire_server: Server) -> None:
     body = b'{"model":"letters","input":"%s"}' % (b"a" * 90_000)
     with Line(wire_server) as line:
         for _ in range(3):
@@ -376,7 +386,7 @@ def test_a_long_body_in_the_same_write_does_not_count_as_head(wire_server):
             assert (status, headers.get(b"connection")) == (200, None)
 
 
-def counted(server, route, status):
+def counted(server: Server, route: str, status: int) -> int:
     with Line(server) as line:
         line.get(path=b"/metrics")
         received = line.answer()[2].decode()
@@ -385,7 +395,7 @@ def counted(server, route, status):
 
 
 @pytest.mark.parametrize("more", [b"", b',"stream":true'])
-def test_work_is_cancelled_when_the_client_leaves(wire_server, more):
+def test_work_is_cancelled_when_the_client_leaves(wire_server: Server, more: bytes) -> None:
     """The request is counted with status 499, long before it could have been answered."""
     body = b'{"model":"letters","prompt":"%s","n":4096%s}' % (b"a" * 90_000, more)
     before = counted(wire_server, "/v1/generate", 499)
@@ -403,7 +413,7 @@ def test_work_is_cancelled_when_the_client_leaves(wire_server, more):
         pytest.fail("the work goes on")
 
 
-def test_a_trailer_field_is_dropped(server):
+def test_a_trailer_field_is_dropped(server: Server) -> None:
     body = b'{"model":"letters","input":"a"}'
     with Line(server) as line:
         line.send(
@@ -416,13 +426,15 @@ def test_a_trailer_field_is_dropped(server):
         assert line.answer()[0] == 200
 
 
-def post(line, body=PREDICT, *fields):
+def post(line: Line, body: bytes = PREDICT, *fields: bytes) -> None:
     line.send(b"POST /v1/predict HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
     line.send(*fields, b"Content-Length: %d\r\n\r\n" % len(PREDICT), body)
 
 
 @pytest.mark.slow
-def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_file):
+def test_a_request_over_the_limit_is_answered_429_without_a_task(
+    start: Any, model_file: Path
+) -> None:
     """The connection stays open if its next request can be told from the rest of this one."""
     with start(model_file, max_requests=2) as server, contextlib.ExitStack() as stack:
         first, second, third = (stack.enter_context(Line(server)) for _ in range(3))
@@ -433,7 +445,8 @@ def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_fi
             line.get()
             if line.answer()[0] == 429:
                 break
-        for ask in (third.get, lambda: post(third), third.get):
+        ways: tuple[Callable[[], None], ...] = (third.get, lambda: post(third), third.get)
+        for ask in ways:
             ask()
             status, headers, body = third.answer()
             assert (status, headers[b"retry-after"]) == (429, b"1")
@@ -459,12 +472,14 @@ def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_fi
         assert third.answer()[0] == 200
         third.get(path=b"/metrics")
         received = third.answer()[2].decode()
-        counted = re.search(r'elman_requests_total{route="other",status="429"} (\d+)', received)
-        assert int(counted[1]) >= 7
+        (counted, *_) = re.findall(
+            r'elman_requests_total{route="other",status="429"} (\d+)', received
+        )
+        assert int(counted) >= 7
 
 
 @pytest.mark.slow
-def test_a_refused_client_that_stops_sending_is_disconnected(start, model_file):
+def test_a_refused_client_that_stops_sending_is_disconnected(start: Any, model_file: Path) -> None:
     settings = {"max_requests": 1, "transfer_seconds": SECONDS, "keep_alive_seconds": 2.0}
     with start(model_file, **settings) as server, Line(server) as line:
         # once with its body and once without; the first request is disconnected by then
@@ -481,7 +496,7 @@ def test_a_refused_client_that_stops_sending_is_disconnected(start, model_file):
         assert line.closed() == b""
 
 
-def test_the_answer_to_head_has_no_body(server):
+def test_the_answer_to_head_has_no_body(server: Server) -> None:
     for path in (b"/", b"/healthz", b"/page/draw.css"):
         with Line(server) as line:
             line.send(b"HEAD ", path, b" HTTP/1.1\r\nConnection: close\r\n", line.host, b"\r\n")
@@ -491,7 +506,7 @@ def test_the_answer_to_head_has_no_body(server):
 
 
 @pytest.mark.parametrize("way", ["length", "chunked"])
-def test_a_client_with_too_large_a_body_can_read_the_answer(server, way):
+def test_a_client_with_too_large_a_body_can_read_the_answer(server: Server, way: str) -> None:
     with Line(server) as line:
         head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
         block = b"x" * 65536
@@ -512,7 +527,7 @@ def test_a_client_with_too_large_a_body_can_read_the_answer(server, way):
 
 
 @pytest.mark.slow
-def test_the_server_still_answers_after_these_tests(server):
+def test_the_server_still_answers_after_these_tests(server: Server) -> None:
     with Line(server) as line:
         line.get()
         assert line.answer()[2] == b'{"status":"ok"}'

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ConfigDict, TypeAdapter
@@ -39,18 +41,19 @@ ANSWERS = {
 
 
 @pytest.fixture
-def post(models, ask):
+def post(models: dict[str, Any], ask: Any) -> Callable[..., dict[str, Any]]:
     """Function that sends one POST, checks that the answer fits its schema exactly, and returns it."""
 
-    def post(route, body, status=200):
-        async def go():
+    def post(route: str, body: dict[str, Any], status: int = 200) -> dict[str, Any]:
+        async def go() -> dict[str, Any]:
             async with ask(models) as client:
                 answer = await client.post(route, json=body)
                 assert answer.status_code == status, answer.text
                 if status == 200:
                     whole = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
                     # in a list, because pydantic accepts no configuration for the TypedDict itself
-                    reply = TypeAdapter(list[ANSWERS[route]], config=whole)
+                    kind: Any = ANSWERS[route]
+                    reply: TypeAdapter[Any] = TypeAdapter(list[kind], config=whole)
                     reply.validate_json(f"[{answer.text}]")
                 return answer.json()
 
@@ -59,21 +62,23 @@ def post(models, ask):
     return post
 
 
-def drawing(svg):
+def drawing(svg: str) -> str:
     for element in ElementTree.fromstring(svg).iter():
         assert element.tag.rpartition("}")[2] not in ("script", "style", "foreignObject", "image")
         assert not any(name.startswith("on") or name == "style" for name in element.attrib)
     return svg
 
 
-def test_the_page_offers_all_methods():
+def test_the_page_offers_all_methods() -> None:
     page = Path(serve.__file__).parent / "page" / "index.html"
-    options = re.search(r'id="method">(.*?)</select>', page.read_text("utf-8"), re.DOTALL)[1]
+    options = re.findall(r'id="method">(.*?)</select>', page.read_text("utf-8"), re.DOTALL)[0]
     assert tuple(options.strip().removeprefix("<option>").split("<option>")) == METHODS
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_explain_a_word(post, models, name):
+def test_explain_a_word(
+    post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str
+) -> None:
     text = TEXTS[name]
     predictor = models[name]
     reply = post("/v1/explain", {"model": name, "input": text, "svg": True})
@@ -90,7 +95,9 @@ def test_explain_a_word(post, models, name):
 
 
 @pytest.mark.slow
-def test_explain_labels_numbers_and_forecasts(post, models):
+def test_explain_labels_numbers_and_forecasts(
+    post: Callable[..., dict[str, Any]], models: dict[str, Any]
+) -> None:
     reply = post("/v1/explain", {"model": "classify", "input": "so good"})
     assert reply == models["classify"].explain("so good").to_dict()
     reply = post("/v1/explain", {"model": "tag", "input": ["a", "b"], "of": 1})
@@ -101,7 +108,7 @@ def test_explain_labels_numbers_and_forecasts(post, models):
     assert reply == predictor.explain(series, 1).to_dict()
 
 
-def test_invalid_explanations_are_refused(post):
+def test_invalid_explanations_are_refused(post: Callable[..., dict[str, Any]]) -> None:
     for body, words in (
         ({"model": "letters"}, "input: got nothing"),
         ({"model": "letters", "input": "a", "series": "x"}, "series"),
@@ -116,7 +123,7 @@ def test_invalid_explanations_are_refused(post):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_unroll(post, models, name):
+def test_unroll(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     text, predictor = TEXTS[name], models[name]
     reply = post("/v1/unroll", {"model": name, "input": text, "k": 4})
     expected = predictor.explain(text)
@@ -130,7 +137,7 @@ def test_unroll(post, models, name):
     assert reply["explanation"]["target"] == target
 
 
-def test_unroll_an_empty_text(post, models):
+def test_unroll_an_empty_text(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> None:
     reply = post("/v1/unroll", {"model": "words", "input": ""})
     assert reply["tokens"] == []
     assert len(reply["predictions"]) == 8
@@ -138,7 +145,7 @@ def test_unroll_an_empty_text(post, models):
 
 
 @pytest.mark.parametrize("name", ["words", "lines"])
-def test_replace(post, models, name):
+def test_replace(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     """The position counts from the start of the document."""
     predictor = models[name]
     before, text, other, changed = {
@@ -154,7 +161,7 @@ def test_replace(post, models, name):
 
 
 @pytest.mark.slow
-def test_units(post, models):
+def test_units(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> None:
     text = "(I like my tea!) I like pizza!\n" * 120
     reply = post("/v1/units", {"model": "words", "input": text, "count": 3})
     expected = models["words"].units(text).to_dict(3)
@@ -172,7 +179,7 @@ def test_units(post, models):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_trace(post, models, name):
+def test_trace(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     text = TEXTS[name]
     reply = post("/v1/trace", {"model": name, "input": text, "svg": True})
     drawing(reply.pop("svg"))
@@ -186,7 +193,7 @@ def test_trace(post, models, name):
         assert reply == expected.to_dict(units=min(count, 6))
 
 
-def test_trace_of_every_task(post, models):
+def test_trace_of_every_task(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> None:
     for name, what in (
         ("classify", "so good"),
         ("tag", ["a", "b"]),
@@ -196,7 +203,9 @@ def test_trace_of_every_task(post, models):
         assert reply == models[name].trace(what).to_dict()
 
 
-def test_the_numbers_of_a_trace_are_limited(post, monkeypatch):
+def test_the_numbers_of_a_trace_are_limited(
+    post: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 2 layers of 6 units, 2 states and 4 gates
     monkeypatch.setattr(routes_explain, "MAX_REPLY_NUMBERS", 72 * 10)
     error = post("/v1/trace", {"model": "letters", "input": "a" * 11}, 400)["error"]
@@ -207,7 +216,9 @@ def test_the_numbers_of_a_trace_are_limited(post, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_labelled_sequence_are_limited(post, monkeypatch):
+def test_the_steps_of_a_labelled_sequence_are_limited(
+    post: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(replies, "MAX_EXPLAINED_STEPS", 3)
     for name, long, short in (
         ("tag", ["a"] * 4, ["a"] * 3),
@@ -220,7 +231,7 @@ def test_the_steps_of_a_labelled_sequence_are_limited(post, monkeypatch):
             assert error["message"] == "input: got 4 steps; expected at most 3"
 
 
-def test_memory(post, models):
+def test_memory(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> None:
     text = "abc dad " * 20
     reply = post("/v1/memory", {"model": "letters", "input": text, "svg": True})
     drawing(reply.pop("svg"))

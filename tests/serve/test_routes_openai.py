@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import openai
 import pytest
 
 import elman
+from elman.files.model import Model
+from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
 from elman.serve import routes_openai
 from elman.serve.schema import CompletionRequest
 
 
 @pytest.fixture(scope="module")
-def client(start, make, tmp_path_factory):
+def client(
+    start: Any, make: Callable[..., Model], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("models")
     paths = []
     for name, model in {
@@ -24,7 +31,7 @@ def client(start, make, tmp_path_factory):
         paths.append(folder / f"{name}.safetensors")
         type(model)(model.config, model.arrays, model.codec, {}).save(paths[-1])
     with start(*paths) as server:
-        client = openai.OpenAI(
+        client: Any = openai.OpenAI(
             base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=30
         )
         client.loaded = {path.stem: elman.load(path) for path in paths}
@@ -32,11 +39,11 @@ def client(start, make, tmp_path_factory):
         client.close()
 
 
-def greedy(predictor, prompt, n):
+def greedy(predictor: LanguagePredictor, prompt: str, n: int) -> str:
     return predictor.generate(prompt, n, temperature=0)
 
 
-def test_the_models(client):
+def test_the_models(client: Any) -> None:
     assert [model.id for model in client.models.list()] == ["letters", "words", "lines"]
     assert client.models.retrieve("words").owned_by == "elman"
     with pytest.raises(openai.NotFoundError, match="no such model: got none"):
@@ -44,7 +51,7 @@ def test_the_models(client):
 
 
 @pytest.mark.parametrize(("name", "prompt"), [("letters", "abc"), ("words", "I like")])
-def test_a_completion_as_one_answer_and_as_events(client, name, prompt):
+def test_a_completion_as_one_answer_and_as_events(client: Any, name: str, prompt: str) -> None:
     predictor = client.loaded[name]
     how = {"model": name, "prompt": prompt, "max_tokens": 30}
     completion = client.completions.create(**how, temperature=0)
@@ -68,7 +75,7 @@ def test_a_completion_as_one_answer_and_as_events(client, name, prompt):
     assert parts[-1].usage.completion_tokens == 30
 
 
-def test_several_prompts_and_completions(client):
+def test_several_prompts_and_completions(client: Any) -> None:
     numbers = client.loaded["letters"].model.codec.encode("abc").tolist()
     how = {"model": "letters", "max_tokens": 12, "seed": 1}
     completion = client.completions.create(prompt=["abc", "h"], n=2, **how)
@@ -86,7 +93,7 @@ def test_several_prompts_and_completions(client):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_stop_texts(client, stream):
+def test_stop_texts(client: Any, stream: bool) -> None:
     """No character of a stop text is ever sent, wherever the events are cut."""
     whole = (
         client.completions.create(model="letters", prompt="a", max_tokens=200, seed=2)
@@ -108,7 +115,7 @@ def test_stop_texts(client, stream):
             assert (text, reason) == (expected, "stop")
 
 
-def test_the_end_of_a_document_ends_the_text(client):
+def test_the_end_of_a_document_ends_the_text(client: Any) -> None:
     """If documents are lines, the end of a line ends the text."""
     how = {"model": "lines", "prompt": "ab", "max_tokens": 400, "seed": 0}
     choice = client.completions.create(**how).choices[0]
@@ -118,7 +125,7 @@ def test_the_end_of_a_document_ends_the_text(client):
     assert usage.completion_tokens == len(choice.text) + 1
 
 
-def test_log_probabilities(client):
+def test_log_probabilities(client: Any) -> None:
     predictor = client.loaded["words"]
     prompt = "I like tea"
     how = {"model": "words", "prompt": prompt, "logprobs": 2, "temperature": 0}
@@ -168,7 +175,9 @@ SENT = [
 
 
 @pytest.mark.parametrize(("name", "prompt", "tokens"), SENT)
-def test_a_prompt_is_echoed_as_it_was_sent(client, name, prompt, tokens):
+def test_a_prompt_is_echoed_as_it_was_sent(
+    client: Any, name: str, prompt: str, tokens: list[tuple[int, str]]
+) -> None:
     """Clients cut off the prompt by its length and find tokens by their offsets."""
     how = {"model": name, "prompt": prompt, "max_tokens": 6, "seed": 3, "logprobs": 1}
     plain = client.completions.create(**how).choices[0]
@@ -182,7 +191,7 @@ def test_a_prompt_is_echoed_as_it_was_sent(client, name, prompt, tokens):
     assert [at for part in parts for at in part.logprobs.text_offset] == logprobs.text_offset
 
 
-def test_token_numbers_are_echoed_as_text(client):
+def test_token_numbers_are_echoed_as_text(client: Any) -> None:
     codec = client.loaded["words"].model.codec
     numbers = codec.encode("I like zebra!").tolist()
     how = {"model": "words", "prompt": numbers, "max_tokens": 3, "echo": True, "logprobs": 0}
@@ -192,7 +201,7 @@ def test_token_numbers_are_echoed_as_text(client):
     assert completion.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
 
 
-def test_fields_that_do_not_change_the_text_are_ignored(client):
+def test_fields_that_do_not_change_the_text_are_ignored(client: Any) -> None:
     completion = client.completions.create(
         model="letters",
         prompt="a",
@@ -225,14 +234,16 @@ def test_fields_that_do_not_change_the_text_are_ignored(client):
         ("top_k", 40, "leave it out"),
     ],
 )
-def test_unsupported_fields_that_change_the_text_are_refused(client, field, value, remedy):
+def test_unsupported_fields_that_change_the_text_are_refused(
+    client: Any, field: str, value: Any, remedy: str
+) -> None:
     how = {"model": "letters", "prompt": "a", "extra_body": {field: value}}
     words = rf"{field}: got .*; this server does not support it: {remedy}"
     with pytest.raises(openai.BadRequestError, match=words):
         client.completions.create(**how)
 
 
-def test_invalid_completions_are_refused(client):
+def test_invalid_completions_are_refused(client: Any) -> None:
     create = client.completions.create
     for how, words in (
         ({"max_tokens": 5000}, "max_tokens: got 5000"),
@@ -254,15 +265,28 @@ def test_invalid_completions_are_refused(client):
 
 
 @pytest.mark.parametrize("echo", [False, True])
-def test_a_prompt_is_read_once_for_all_its_completions(models, monkeypatch, echo):
+def test_a_prompt_is_read_once_for_all_its_completions(
+    models: dict[str, Any], monkeypatch: pytest.MonkeyPatch, echo: bool
+) -> None:
     """Each completion equals the one after a prompt of its own."""
-    feed, step, read = Stream.feed, Stream.step, []
-    monkeypatch.setattr(Stream, "feed", lambda one, what: read.extend(what) or feed(one, what))
-    monkeypatch.setattr(Stream, "step", lambda one, what: read.append(what) or step(one, what))
+    feed, step = Stream.feed, Stream.step
+    read: list[int] = []
 
-    def made(**more):
+    def feed_noted(stream: Stream, tokens: Any) -> Any:
+        read.extend(tokens)
+        return feed(stream, tokens)
+
+    def step_noted(stream: Stream, token: int) -> Any:
+        read.append(token)
+        return step(stream, token)
+
+    monkeypatch.setattr(Stream, "feed", feed_noted)
+    monkeypatch.setattr(Stream, "step", step_noted)
+
+    def made(**more: Any) -> list[dict[str, Any]]:
         body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
-        (answer,) = routes_openai._events(models["letters"], CompletionRequest(**body))
+        answers: Any = routes_openai._events(models["letters"], CompletionRequest(**body))
+        (answer,) = answers
         return [choice | {"index": 0} for choice in answer["choices"]]
 
     several = made(prompt=["abc", "dad"], n=3, seed=5)
@@ -272,14 +296,14 @@ def test_a_prompt_is_read_once_for_all_its_completions(models, monkeypatch, echo
         assert [completion] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
 
 
-def test_a_seed_may_be_any_number(client):
+def test_a_seed_may_be_any_number(client: Any) -> None:
     for seed in (-5, 0, 2**62):
         completion = client.completions.create(model="letters", prompt="a", max_tokens=3, seed=seed)
         assert len(completion.choices[0].text) == 3
 
 
 @pytest.mark.slow
-def test_a_completion_uses_a_stream_of_its_own(client):
+def test_a_completion_uses_a_stream_of_its_own(client: Any) -> None:
     """The last word of the prompt decides whether a space precedes the next one."""
     predictor = client.loaded["words"]
     alone = Stream(predictor.network).feed("I like")

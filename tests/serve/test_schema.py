@@ -10,7 +10,9 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +20,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from pydantic import ValidationError
-from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.generation.case import Case
+from schemathesis.generation.modes import GenerationMode
+from schemathesis.hooks import HookContext
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 import elman
 from elman.serve import schema
@@ -34,7 +39,7 @@ from elman.serve.schema import (
 
 load_all_checks()
 COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "300"))
-CHECKED = CHECKS.get_by_names(
+CHECKED: Any = CHECKS.get_by_names(
     [
         "not_a_server_error",
         "status_code_conformance",
@@ -46,11 +51,12 @@ CHECKED = CHECKS.get_by_names(
 )
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 NAMES = ("letters", "classify", "regress", "tag", "forecast")
-FORECASTS = elman.load(GOLDEN / "forecast-1.safetensors").history.ids
+FORECASTER: Any = elman.load(GOLDEN / "forecast-1.safetensors")
+FORECASTS = FORECASTER.history.ids
 
 
 @pytest.fixture(scope="module")
-def api(start, model_file):
+def api(start: Any, model_file: Path) -> Iterator[OpenApiSchema]:
     paths = [model_file, *(GOLDEN / f"{task}-1.safetensors" for task in NAMES[1:])]
     with start(*paths) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
@@ -59,11 +65,11 @@ def api(start, model_file):
         rejection = schema.config.checks.negative_data_rejection
         rejection.expected_statuses = [*rejection.expected_statuses, "413"]
 
-        def drawn(value):
+        def drawn(value: dict[str, Any]) -> int:
             return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))
 
         @schema.hook
-        def map_body(context, body):
+        def map_body(context: HookContext, body: Any) -> Any:
             # no model has a random name, so use known names for most requests
             name = body.get("model") if isinstance(body, dict) else None
             if isinstance(name, str) and 0 < len(name) <= 200 and drawn(body) % 4:
@@ -72,7 +78,9 @@ def api(start, model_file):
             return body
 
         @schema.hook
-        def map_path_parameters(context, path_parameters):
+        def map_path_parameters(
+            context: HookContext, path_parameters: dict[str, Any]
+        ) -> dict[str, str]:
             if path_parameters and "stream" in path_parameters and drawn(path_parameters) % 2:
                 made = client.post("/v1/streams", json={"model": "letters"}).json()
                 return path_parameters | {"stream": made["id"]}
@@ -83,9 +91,10 @@ def api(start, model_file):
         assert server.process.poll() is None
 
 
-def operations(schema):
-    found = {}
-    for result in schema.get_all_operations():
+def operations(schema: OpenApiSchema) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    results: Any = schema.get_all_operations()
+    for result in results:
         operation = result.ok()
         found[f"{operation.method.upper()} {operation.path}"] = operation
     return found
@@ -93,7 +102,7 @@ def operations(schema):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_no_request_contradicts_the_description(api, mode):
+def test_no_request_contradicts_the_description(api: OpenApiSchema, mode: GenerationMode) -> None:
     every = operations(api)
     assert "POST /v1/streams/{stream}/feed" in every
     for number, (name, operation) in enumerate(every.items()):
@@ -107,7 +116,7 @@ def test_no_request_contradicts_the_description(api, mode):
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
-        def ask(case):
+        def ask(case: Case[Any]) -> None:
             case.call_and_validate(checks=CHECKED, timeout=30)
 
         try:
@@ -117,7 +126,7 @@ def test_no_request_contradicts_the_description(api, mode):
             assert mode == GenerationMode.NEGATIVE, name
 
 
-READABLE = {
+READABLE: dict[str, dict[str, Any]] = {
     "letters": {"input": "abc dada"},
     "classify-1": {"input": "so good"},
     "regress-1": {"input": [[1.0, None], [0.5, 2.0]]},
@@ -155,7 +164,9 @@ ASKED = [
     ASKED,
     ids=lambda value: value.get("model") if isinstance(value, dict) else value,
 )
-def test_the_replies_of_every_task_match_their_schemas(api, path, body):
+def test_the_replies_of_every_task_match_their_schemas(
+    api: OpenApiSchema, path: str, body: dict[str, Any]
+) -> None:
     """Most generated requests cannot be answered, so these are written by hand."""
     answer = operations(api)[f"POST {path}"].Case(body=body).call_and_validate(checks=CHECKED)
     assert answer.status_code == 200
@@ -166,7 +177,9 @@ def test_the_replies_of_every_task_match_their_schemas(api, path, body):
 @pytest.mark.parametrize(
     "wrong", [[[""] * 90] * 70, [""] * 90 + [1], [[1.0] * 1001] * 9], ids=["rows", "mixed", "long"]
 )
-def test_validation_of_an_input_stops_at_its_first_fault(wrong):
+def test_validation_of_an_input_stops_at_its_first_fault(
+    wrong: Sequence[list[float] | list[str] | str],
+) -> None:
     """There is at most one fault for each type of input: collecting all would delay other requests."""
     with pytest.raises(ValidationError) as caught:
         PredictRequest.model_validate({"model": "m", "input": wrong})
@@ -182,7 +195,7 @@ def test_validation_of_an_input_stops_at_its_first_fault(wrong):
         (TraceRequest, "units"),
     ],
 )
-def test_validation_of_every_list_stops_at_its_first_fault(body, field):
+def test_validation_of_every_list_stops_at_its_first_fault(body: type[Any], field: str) -> None:
     with pytest.raises(ValidationError) as caught:
         body.model_validate({"model": "m", field: [None] * 500})
     assert caught.value.error_count() <= 4
@@ -192,11 +205,11 @@ def test_validation_of_every_list_stops_at_its_first_fault(body, field):
 
 
 @pytest.fixture
-def error_line(models, ask):
+def error_line(models: dict[str, Any], ask: Any) -> Callable[..., str]:
     """Function that returns the error line for an invalid body."""
 
-    def error_line(content, route="/v1/predict"):
-        async def go():
+    def error_line(content: str, route: str = "/v1/predict") -> str:
+        async def go() -> str:
             async with ask(models) as client:
                 head = {"Content-Type": "application/json"}
                 answer = await client.post(route, content=content, headers=head)
@@ -270,7 +283,9 @@ EXPECTED_METHOD = "'replacement', 'decomposition', 'integrated gradients' or 'le
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:40],
 )
-def test_an_invalid_field_is_reported_in_one_line(error_line, route, body, line):
+def test_an_invalid_field_is_reported_in_one_line(
+    error_line: Callable[..., str], route: str, body: dict[str, Any], line: str
+) -> None:
     known = {"input": "a"} if route in ("score", "replace") and body else {}
     model = {} if route == "predict" and body == {"input": "a"} else {"model": "letters"}
     assert error_line(json.dumps(model | known | body), f"/v1/{route}") == line
@@ -297,11 +312,13 @@ def test_an_invalid_field_is_reported_in_one_line(error_line, route, body, line)
     ],
     ids=["after", "empty", "deep", "list", "null", "string"],
 )
-def test_a_body_that_is_not_an_object_is_reported_in_one_line(error_line, body, line):
+def test_a_body_that_is_not_an_object_is_reported_in_one_line(
+    error_line: Callable[..., str], body: str, line: str
+) -> None:
     assert error_line(body) == f"the body: {line}"
 
 
-def test_any_invalid_number_is_reported(error_line):
+def test_any_invalid_number_is_reported(error_line: Callable[..., str]) -> None:
     """Python itself refuses to write a whole number of more than 4,300 digits."""
     for number in ("9" * 4_000, "9" * 5_000, "NaN", "-Infinity", "1e999"):
         content = f'{{"model": "letters", "input": "a", "k": {number}}}'
@@ -313,10 +330,11 @@ def test_any_invalid_number_is_reported(error_line):
     "body",
     [value for name, value in vars(schema).items() if name.endswith("Request") and name[0] != "_"],
 )
-def test_every_field_is_reported_by_its_name(body):
+def test_every_field_is_reported_by_its_name(body: type[Any]) -> None:
     """The line contains none of the names that pydantic has for the types of a union."""
+    values: tuple[Any, ...] = ({}, [{}], [[{}]], [["a", {}]], [[1, {}]])
     for name in body.model_fields:
-        for wrong in ({}, [{}], [[{}]], [["a", {}]], [[1, {}]]):
+        for wrong in values:
             if (name, wrong) == ("stream_options", {}):
                 continue  # all of its fields have defaults
             with pytest.raises(ValidationError) as caught:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 import elman
 from elman.errors import InputError
+from elman.files.model import Model
 from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.serve.sealed_state import open_state, seal_state
 
 
-def test_a_changed_byte_is_refused(make):
+def test_a_changed_byte_is_refused(make: Callable[..., Model]) -> None:
     state = Stream(make("gru")).feed("abc").state
     sealed = seal_state(b"k" * 32, state)
     assert open_state(b"k" * 32, sealed) == state
@@ -28,7 +32,7 @@ def test_a_changed_byte_is_refused(make):
             whole[place] ^= bit
 
 
-def test_only_the_canonical_text_of_a_state_is_accepted():
+def test_only_the_canonical_text_of_a_state_is_accepted() -> None:
     key, state = b"k" * 32, b"abcd"
     sealed = seal_state(key, state)
     others = [
@@ -57,12 +61,12 @@ def test_only_the_canonical_text_of_a_state_is_accepted():
             open_state(key, sealed.rstrip("=")[:-1] + other + "=" * sealed.count("="))
 
 
-def test_the_state_of_another_model_is_refused(make, ask):
+def test_the_state_of_another_model_is_refused(make: Callable[..., Model], ask: Any) -> None:
     models = {
         name: elman.tasks.open_model(make("gru", seed=seed)) for seed, name in enumerate("ab")
     }
 
-    async def go():
+    async def go() -> None:
         async with ask(models) as client:
             body = {"model": "a", "input": "abc"}
             state = (await client.post("/v1/step", json=body)).json()["state"]
@@ -79,7 +83,7 @@ def test_the_state_of_another_model_is_refused(make, ask):
 
 
 @pytest.mark.slow
-def test_servers_with_the_same_key_accept_each_others_states(start, model_file):
+def test_servers_with_the_same_key_accept_each_others_states(start: Any, model_file: Path) -> None:
     """Two servers continue one stream in turns; a third one with another key refuses its state."""
     key = b"one key for both of them"
     network = Network(elman.load(model_file).model)

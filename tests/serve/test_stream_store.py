@@ -6,16 +6,21 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from elman.engine import kernel
 from elman.errors import InputError
+from elman.files.model import Model
 from elman.language.network import Network
+from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.serve import batcher as module
-from elman.serve.batcher import Batcher
+from elman.serve.batcher import Batcher, StreamReply
 from elman.serve.http_errors import BusyError, NotFoundError, StaleError
 from elman.serve.stream_store import StreamStore
 
@@ -27,35 +32,42 @@ TOLERANCE = 0.0 if kernel.kernels() else 2e-5
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 class Workers:
     """Stands for the worker threads: computes at once, but lets other coroutines run first."""
 
-    async def run(self, compute):
+    async def run(self, compute: Callable[..., Any]) -> Any:
         await asyncio.sleep(0)
         return compute()
 
 
-def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None, workers=None):
+def streams_of(
+    model: Model,
+    room: int = 10**6,
+    idle: float = 60.0,
+    clock: Clock | None = None,
+    observe: Callable[..., Any] = lambda *_: None,
+    workers: Any = None,
+) -> StreamStore:
     network = Network(model)
     batcher = Batcher(network, 0.001, observe)
-    held = []
+    held: list[StreamStore] = []
     workers, clock = workers or Workers(), clock or Clock()
     held.append(StreamStore("m", batcher, idle, lambda: room - len(held[0]), workers, clock))
     return held[0]
 
 
-def run(work, streams):
+def run(work: Callable[..., Any], streams: StreamStore) -> None:
     try:
         return asyncio.run(work(streams))
     finally:
         streams.batcher.close()
 
 
-def same(answer, stream, k):
+def same(answer: StreamReply, stream: Stream, k: int) -> None:
     expected = stream.predict(k)
     assert len(answer.predictions) == len(expected)
     if not TOLERANCE:
@@ -68,16 +80,18 @@ def same(answer, stream, k):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_interleaved_streams_answer_like_streams_alone(make, monkeypatch, cell, documents):
+def test_interleaved_streams_answer_like_streams_alone(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str, documents: str
+) -> None:
     """Many streams at once are created, read, fork, continue from a kept state and are deleted."""
     monkeypatch.setattr(module, "TOKENS_PER_ROUND", 5)
     model = make(cell, documents=documents)
     network = Network(model)
 
-    async def life(streams, seed):
+    async def life(streams: StreamStore, seed: int) -> None:
         random = np.random.default_rng(seed)
 
-        def text():
+        def text() -> str:
             size = int(random.choice([0, 1, 2, 7, 40]))
             return "".join(random.choice([*"abcdefgh \n\u00e9"], size))
 
@@ -112,19 +126,19 @@ def test_interleaved_streams_answer_like_streams_alone(make, monkeypatch, cell, 
         if random.random() < 0.5:
             await streams.delete(name)
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         await asyncio.gather(*(life(streams, seed) for seed in range(COUNT)))
 
     run(work, streams_of(model))
 
 
-def test_requests_that_arrive_together_share_a_batch(make):
+def test_requests_that_arrive_together_share_a_batch(make: Callable[..., Model]) -> None:
     seen = []
     streams = streams_of(
         make("gru"), observe=lambda streams, tokens: seen.append((streams, tokens))
     )
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         names = [name for name, _ in [await streams.create("") for _ in range(50)]]
         seen.clear()
         await asyncio.gather(*(streams.feed(name, "a", 1, None) for name in names))
@@ -134,10 +148,10 @@ def test_requests_that_arrive_together_share_a_batch(make):
     assert max(streams for streams, _ in seen) > 25
 
 
-def test_a_long_text_does_not_delay_other_streams(make):
+def test_a_long_text_does_not_delay_other_streams(make: Callable[..., Model]) -> None:
     streams = streams_of(make("lstm", size=32))
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         long, _ = await streams.create("")
         short, _ = await streams.create("")
         reading = asyncio.ensure_future(streams.feed(long, "abcdefgh" * 10_000, 1, None))
@@ -149,10 +163,10 @@ def test_a_long_text_does_not_delay_other_streams(make):
     run(work, streams)
 
 
-def test_requests_of_one_stream_stay_in_order(make):
+def test_requests_of_one_stream_stay_in_order(make: Callable[..., Model]) -> None:
     model = make("gru")
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         parts = ["ab" * size for size in (400, 1, 30, 1, 0, 200)]
         answers = await asyncio.gather(*(streams.feed(name, part, 3, None) for part in parts))
@@ -164,10 +178,10 @@ def test_requests_of_one_stream_stay_in_order(make):
     run(work, streams_of(model))
 
 
-def test_a_numbered_request_is_read_once(make):
+def test_a_numbered_request_is_read_once(make: Callable[..., Model]) -> None:
     model = make("lstm")
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         with pytest.raises(StaleError, match="seq: got 1; expected 0 first"):
             await streams.feed(name, "abc", 4, 1)
@@ -188,10 +202,10 @@ def test_a_numbered_request_is_read_once(make):
     run(work, streams_of(model))
 
 
-def test_a_fork_numbers_its_own_requests(make):
+def test_a_fork_numbers_its_own_requests(make: Callable[..., Model]) -> None:
     model = make("lstm")
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         await streams.feed(name, "ab", 1, 0)
         other, _ = await streams.fork(name)
@@ -201,14 +215,14 @@ def test_a_fork_numbers_its_own_requests(make):
     run(work, streams_of(model))
 
 
-def test_later_requests_wait_until_a_long_text_is_tokenised(make):
+def test_later_requests_wait_until_a_long_text_is_tokenised(make: Callable[..., Model]) -> None:
     model = make("gru")
 
-    async def work():
+    async def work() -> None:
         free = asyncio.Event()
 
         class Waiting(Workers):
-            async def run(self, compute):
+            async def run(self, compute: Callable[..., Any]) -> Any:
                 await free.wait()
                 return compute()
 
@@ -231,9 +245,8 @@ def test_later_requests_wait_until_a_long_text_is_tokenised(make):
         assert not any(one.done() for one in asked)
         asked[2].cancel()  # a request that is cancelled before its text is tokenised has no effect
         free.set()
-        first, short, left, forked, deleted, late = await asyncio.gather(
-            *asked, return_exceptions=True
-        )
+        answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        first, short, left, forked, deleted, late = answers
         same(first, Stream(model).feed(long), 3)
         same(short, Stream(model).feed(long + "c"), 3)
         assert isinstance(left, asyncio.CancelledError)
@@ -246,10 +259,10 @@ def test_later_requests_wait_until_a_long_text_is_tokenised(make):
     asyncio.run(work())
 
 
-def test_names_are_secret_and_streams_are_limited(make):
+def test_names_are_secret_and_streams_are_limited(make: Callable[..., Model]) -> None:
     clock = Clock()
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         names = [(await streams.create("a"))[0] for _ in range(4)]
         assert len(set(names)) == 4
         assert all(len(name) == 22 for name in names)  # 128 bits in base64
@@ -277,8 +290,8 @@ def test_names_are_secret_and_streams_are_limited(make):
     run(work, streams_of(make("gru"), room=4, clock=clock))
 
 
-def test_a_failed_creation_leaves_no_stream(make):
-    async def work(streams):
+def test_a_failed_creation_leaves_no_stream(make: Callable[..., Model]) -> None:
+    async def work(streams: StreamStore) -> None:
         for _ in range(3):
             with pytest.raises(InputError, match="tokens: got 99"):
                 await streams.create([99])
@@ -290,11 +303,11 @@ def test_a_failed_creation_leaves_no_stream(make):
     run(work, streams_of(make("gru")))
 
 
-def test_a_cancelled_request_leaves_the_stream_usable(make):
+def test_a_cancelled_request_leaves_the_stream_usable(make: Callable[..., Model]) -> None:
     """Its answer is dropped, and later requests are answered."""
     model = make("gru")
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         left = asyncio.ensure_future(streams.feed(name, "ab" * 500, 1, None))
         await asyncio.sleep(0)
@@ -305,10 +318,10 @@ def test_a_cancelled_request_leaves_the_stream_usable(make):
     run(work, streams_of(model))
 
 
-def test_simultaneous_creations_respect_the_limit(make):
+def test_simultaneous_creations_respect_the_limit(make: Callable[..., Model]) -> None:
     held = []
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         held.append(streams)
         made = await asyncio.gather(
             *(streams.create("a") for _ in range(200)), return_exceptions=True
@@ -317,18 +330,17 @@ def test_simultaneous_creations_respect_the_limit(make):
         assert len(streams) == 10
 
     network = Network(make("gru"))
+    workers: Any = Workers()
     run(
         work,
-        StreamStore(
-            "m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), Workers()
-        ),
+        StreamStore("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), workers),
     )
 
 
-def test_a_stream_with_numbers_needs_them(make):
+def test_a_stream_with_numbers_needs_them(make: Callable[..., Model]) -> None:
     """After an unnumbered request a repeated one would be mistaken for another."""
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         await streams.feed(name, "a", 1, None)
         first = await streams.feed(name, "b", 4, 0)
@@ -343,12 +355,12 @@ def test_a_stream_with_numbers_needs_them(make):
     run(work, streams_of(make("gru")))
 
 
-def failing(pool, when):
+def failing(pool: StreamPool, when: Callable[..., Any]) -> Callable[..., StreamPool]:
     """Return a `feed` that reads the tokens and then raises an error if `when(arguments)` is true."""
     feed, forward = type(pool).feed, pool.network.forward
 
-    def broken(blocks, slots):
-        def fails(*given):
+    def broken(blocks: list[np.ndarray], slots: list[int]) -> StreamPool:
+        def fails(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             found = forward(*given)
             if when(blocks, slots):
                 raise MemoryError
@@ -361,16 +373,18 @@ def failing(pool, when):
     return broken
 
 
-def test_a_fault_affects_only_its_own_request(make, monkeypatch):
+def test_a_fault_affects_only_its_own_request(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The round is undone, and the other streams are answered as if nothing had happened."""
     model = make("gru")
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         names = [(await streams.create("ab"))[0] for _ in range(6)]
         bad, pool = streams._streams[names[2]].slot, streams.batcher._pool
         with monkeypatch.context() as patch:
             patch.setattr(pool, "feed", failing(pool, lambda _, slots: bad in slots))
-            answers = await asyncio.gather(
+            answers: list[Any] = await asyncio.gather(
                 *(streams.feed(name, "cda", 3, 0) for name in names), return_exceptions=True
             )
         assert isinstance(answers.pop(2), MemoryError)
@@ -386,10 +400,12 @@ def test_a_fault_affects_only_its_own_request(make, monkeypatch):
     run(work, streams_of(model))
 
 
-def test_a_fault_in_the_middle_of_a_request_ends_the_stream(make, monkeypatch):
+def test_a_fault_in_the_middle_of_a_request_ends_the_stream(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "TOKENS_PER_ROUND", 2)
 
-    async def work(streams):
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         pool = streams.batcher._pool
         with monkeypatch.context() as patch:
@@ -408,8 +424,10 @@ def test_a_fault_in_the_middle_of_a_request_ends_the_stream(make, monkeypatch):
     run(work, streams_of(make("gru")))
 
 
-def test_a_failed_answer_can_be_requested_again(make, monkeypatch):
-    async def work(streams):
+def test_a_failed_answer_can_be_requested_again(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         with monkeypatch.context() as patch:
             patch.setattr(streams.batcher._pool, "predict", lambda *_: 1 / 0)
@@ -420,8 +438,10 @@ def test_a_failed_answer_can_be_requested_again(make, monkeypatch):
     run(work, streams_of(make("gru")))
 
 
-def test_a_fault_of_one_round_does_not_end_the_thread(make, monkeypatch):
-    async def work(streams):
+def test_a_fault_of_one_round_does_not_end_the_thread(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(streams: StreamStore) -> None:
         name, _ = await streams.create("")
         with monkeypatch.context() as patch:
             patch.setattr(streams.batcher._pool, "feed", lambda *_: 1 / 0)
@@ -456,7 +476,9 @@ streams.batcher.close()
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_an_idle_stream_costs_its_state_and_512_bytes(make, tmp_path):
+def test_an_idle_stream_costs_its_state_and_512_bytes(
+    make: Callable[..., Model], tmp_path: Path
+) -> None:
     """10,000 idle streams cost their states and 512 bytes each."""
     from elman.files.model import Model
 

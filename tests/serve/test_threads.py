@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from functools import partial
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from elman.serve.threads import WorkerThreads
 
 
 @pytest.fixture
-def workers():
+def workers() -> Iterator[WorkerThreads]:
     workers = WorkerThreads(limit=1, room=8)
     yield workers
     workers.close()
@@ -23,11 +26,11 @@ def workers():
 class Endless:
     """A computation that pauses between its blocks and ends when the test says so."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begun, self.enough, self.ended = (threading.Event() for _ in range(3))
         self.blocks = 0
 
-    def __call__(self):
+    def __call__(self) -> None:
         self.begun.set()
         try:
             while not self.enough.is_set():
@@ -38,17 +41,17 @@ class Endless:
             self.ended.set()
 
 
-async def begun(*questions):
+async def begun(*questions: Endless) -> None:
     for one in questions:
         assert await asyncio.to_thread(one.begun.wait, 30)
 
 
 @pytest.mark.parametrize("kind", ["long", "short that turned out long"])
-def test_a_short_computation_runs_while_others_compute(workers, kind):
+def test_a_short_computation_runs_while_others_compute(workers: WorkerThreads, kind: str) -> None:
     """A short computation runs although endless ones use every thread, even that for short ones."""
     one, other = Endless(), Endless()
 
-    async def go():
+    async def go() -> None:
         long = asyncio.ensure_future(workers.run(one))
         second = asyncio.ensure_future(workers.run(other, is_short=kind != "long"))
         await begun(one)
@@ -56,7 +59,7 @@ def test_a_short_computation_runs_while_others_compute(workers, kind):
             await begun(other)
             sleep(2 * threads.SHORT_SECONDS)
         for number in range(20):
-            answer = asyncio.wait_for(workers.run(lambda number=number: number, is_short=True), 30)
+            answer = asyncio.wait_for(workers.run(partial(abs, number), is_short=True), 30)
             assert await answer == number
         assert not long.done()
         assert not second.done()
@@ -67,10 +70,10 @@ def test_a_short_computation_runs_while_others_compute(workers, kind):
     asyncio.run(go())
 
 
-def test_long_computations_share_the_time_and_new_ones_come_first(workers):
+def test_long_computations_share_the_time_and_new_ones_come_first(workers: WorkerThreads) -> None:
     one, other = Endless(), Endless()
 
-    async def go():
+    async def go() -> None:
         first = asyncio.ensure_future(workers.run(one))
         await begun(one)
         second = asyncio.ensure_future(workers.run(other))
@@ -88,10 +91,12 @@ def test_long_computations_share_the_time_and_new_ones_come_first(workers):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_an_abandoned_computation_ends_at_its_next_pause(workers, waits):
+def test_an_abandoned_computation_ends_at_its_next_pause(
+    workers: WorkerThreads, waits: bool
+) -> None:
     one, other = Endless(), Endless()
 
-    async def go():
+    async def go() -> None:
         first = asyncio.ensure_future(workers.run(one))
         await begun(one)
         second = asyncio.ensure_future(workers.run(other))
@@ -117,13 +122,24 @@ def test_an_abandoned_computation_ends_at_its_next_pause(workers, waits):
         ("trace", {"input": "abcd" * 10}),
     ],
 )
-def test_every_kind_of_request_pauses(models, ask, monkeypatch, route, body):
+def test_every_kind_of_request_pauses(
+    models: dict[str, Any],
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    route: str,
+    body: dict[str, str],
+) -> None:
     """Pauses let an abandoned computation end and give others their turn."""
-    pauses = []
+    pauses: list[int] = []
     kept = threads._Computation.pause
-    monkeypatch.setattr(threads._Computation, "pause", lambda one: (pauses.append(1), kept(one)))
 
-    async def go():
+    def pause(computation: threads._Computation) -> None:
+        pauses.append(1)
+        kept(computation)
+
+    monkeypatch.setattr(threads._Computation, "pause", pause)
+
+    async def go() -> None:
         async with ask(models) as client:
             answer = await client.post(f"/v1/{route}", json={"model": "letters"} | body)
             assert answer.status_code == 200

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from elman.serve.training_runs import MAX_CURVE_POINTS, MAX_REPLY_BYTES, MAX_REP
 pytestmark = pytest.mark.slow
 
 
-def steps(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
+def steps(number: Any, loss: Any = 1.0, **more: Any) -> dict[str, Any]:
     return {"event": "steps", "step": number, "loss": loss, **more}
 
 
-def measured(number: int, loss: float, **more: Any) -> dict[str, Any]:
+def measured(number: int, loss: Any, **more: Any) -> dict[str, Any]:
     return {"event": "evaluation", "step": number, "held_out_loss": loss, "best": True, **more}
 
 
@@ -36,10 +37,10 @@ END = {"event": "end", "stopped": "budget", "card": {}}
 
 
 @pytest.fixture
-def write(tmp_path):
+def write(tmp_path: Path) -> Callable[..., Path]:
     """Function that writes events as a journal and returns its path."""
 
-    def write(name, *events, mode="w"):
+    def write(name: str, *events: dict[str, Any], mode: str = "w") -> Path:
         path = tmp_path / f"{name}.run.jsonl"
         with path.open(mode, encoding="utf-8") as file:
             file.writelines(json.dumps(event) + "\n" for event in events)
@@ -48,11 +49,11 @@ def write(tmp_path):
     return write
 
 
-def marks(svg):
+def marks(svg: str) -> list[str]:
     return re.findall(r'class="small grey(?: end)?"[^>]*>([^<]*)</text>', svg)
 
 
-def test_a_folder_lists_its_runs_newest_first(write, tmp_path):
+def test_a_folder_lists_its_runs_newest_first(write: Callable[..., Path], tmp_path: Path) -> None:
     os.utime(write("old", START, steps(7)), (1, 1))
     write("new", START, steps(3), END)
     (tmp_path / "notes.jsonl").write_text("{}\n")
@@ -62,7 +63,9 @@ def test_a_folder_lists_its_runs_newest_first(write, tmp_path):
     assert (second["id"], second["finished"], second["steps"]) == ("old", False, 7)
 
 
-def test_events_come_in_several_replies_and_the_curves_with_the_last(write, tmp_path):
+def test_events_come_in_several_replies_and_the_curves_with_the_last(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     write("a", START, *(steps(n) for n in range(1, MAX_REPLY_EVENTS + 10)))
     runs = RunFolder(tmp_path)
     first = runs.events("a", 0)
@@ -73,11 +76,14 @@ def test_events_come_in_several_replies_and_the_curves_with_the_last(write, tmp_
     assert [event["step"] for event in last["events"]] == [
         *range(MAX_REPLY_EVENTS, MAX_REPLY_EVENTS + 10)
     ]
-    assert last["svg"].startswith("<svg")
-    assert "<style" not in last["svg"]
+    svg = last["svg"] or ""
+    assert svg.startswith("<svg")
+    assert "<style" not in svg
 
 
-def test_a_growing_journal_is_read_on_and_an_incomplete_line_waits(write, tmp_path):
+def test_a_growing_journal_is_read_on_and_an_incomplete_line_waits(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     path = write("a", START, steps(1))
     runs = RunFolder(tmp_path)
     assert runs.events("a", 0)["next"] == 2
@@ -90,7 +96,7 @@ def test_a_growing_journal_is_read_on_and_an_incomplete_line_waits(write, tmp_pa
     assert runs.events("a", 2)["events"] == [steps(2)]
 
 
-def test_a_replaced_journal_is_noticed(write, tmp_path):
+def test_a_replaced_journal_is_noticed(write: Callable[..., Path], tmp_path: Path) -> None:
     write("a", START, steps(1), steps(2))
     runs = RunFolder(tmp_path)
     before = runs.events("a", 0)
@@ -105,7 +111,9 @@ def test_a_replaced_journal_is_noticed(write, tmp_path):
     assert longer["next"] == 9
 
 
-def test_curves_omit_undone_steps_and_continue_in_the_next_stage(write, tmp_path):
+def test_curves_omit_undone_steps_and_continue_in_the_next_stage(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     write(
         "a",
         START,
@@ -121,10 +129,12 @@ def test_curves_omit_undone_steps_and_continue_in_the_next_stage(write, tmp_path
     reply = RunFolder(tmp_path).events("a", 0)
     assert reply["finished"]
     wanted = ["recovered", "1", "on all data", "2"]
-    assert [mark for mark in marks(reply["svg"]) if mark in wanted] == wanted
+    assert [mark for mark in marks(reply["svg"] or "") if mark in wanted] == wanted
 
 
-def test_invalid_lines_are_left_out_and_numbers_are_finite(write, tmp_path):
+def test_invalid_lines_are_left_out_and_numbers_are_finite(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     path = write("a", START)
     with path.open("ab") as file:
         file.write(b'{"event": "steps", "step": 1, "loss": NaN, "gradient_norm": 1e999}\n')
@@ -167,7 +177,9 @@ def test_invalid_lines_are_left_out_and_numbers_are_finite(write, tmp_path):
     ],
     ids=str,
 )
-def test_an_event_with_wrong_types_is_dropped_and_counted(write, tmp_path, wrong):
+def test_an_event_with_wrong_types_is_dropped_and_counted(
+    write: Callable[..., Path], tmp_path: Path, wrong: Any
+) -> None:
     """The fields of the events that the page gets have the types that training writes."""
     write("a", START, steps(1), wrong, steps(3, None), measured(3, 1.0, sample="a"), END)
     reply = RunFolder(tmp_path).events("a", 0)
@@ -176,7 +188,7 @@ def test_an_event_with_wrong_types_is_dropped_and_counted(write, tmp_path, wrong
     assert RunFolder(tmp_path).runs()[0]["steps"] == 3
 
 
-def test_no_event_that_training_writes_is_dropped(tmp_path):
+def test_no_event_that_training_writes_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
     done = train(tmp_path, tmp_path / "plain.safetensors")
     done.communicate(timeout=120)
@@ -187,7 +199,7 @@ def test_no_event_that_training_writes_is_dropped(tmp_path):
     assert {"start", "evaluation", "end"} <= {event["event"] for event in reply["events"]}
 
 
-def test_the_bytes_of_a_reply_are_limited(write, tmp_path):
+def test_the_bytes_of_a_reply_are_limited(write: Callable[..., Path], tmp_path: Path) -> None:
     large = measured(1, 1.0, sample="a" * (MAX_REPLY_BYTES // 3))
     write("a", START, *[large] * 7, measured(2, 1.0, sample="b" * (MAX_REPLY_BYTES - 200)), END)
     runs, at, seen = RunFolder(tmp_path), 0, []
@@ -202,17 +214,19 @@ def test_the_bytes_of_a_reply_are_limited(write, tmp_path):
     assert at == 10
 
 
-def test_an_unreadable_journal_is_left_out_of_the_list(write, tmp_path, monkeypatch):
+def test_an_unreadable_journal_is_left_out_of_the_list(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write("good", START, steps(7), {"event": "steps", "step": 1e200})
     secret, gone = write("secret", START), write("gone", START)
     scan, opened = os.scandir, Path.open
 
-    def scanned(folder):
+    def scanned(folder: Path) -> list[Any]:
         entries = list(scan(folder))
         gone.unlink(missing_ok=True)
         return entries
 
-    def refused(path, *how, **more):
+    def refused(path: Any, *how: Any, **more: Any) -> Any:
         if path == secret:
             raise PermissionError(13, "Permission denied")
         return opened(path, *how, **more)
@@ -224,9 +238,16 @@ def test_an_unreadable_journal_is_left_out_of_the_list(write, tmp_path, monkeypa
     assert (row["id"], row["steps"]) == ("good", 7)
 
 
-def test_curves_are_drawn_again_only_after_a_new_event(write, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(charts, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>")
+def test_curves_are_drawn_again_only_after_a_new_event(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+
+    def curves_of(curves: Any, *_: Any, **__: Any) -> str:
+        drawn.append(curves)
+        return "<svg/>"
+
+    monkeypatch.setattr(charts, "curves", curves_of)
     write("a", START, steps(1))
     runs = RunFolder(tmp_path)
     assert [runs.events("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3
@@ -239,27 +260,29 @@ def test_curves_are_drawn_again_only_after_a_new_event(write, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("events", [[], [START], [START, {"event": "warning", "text": "slow"}]])
-def test_a_run_without_steps_has_empty_axes(write, tmp_path, events):
+def test_a_run_without_steps_has_empty_axes(
+    write: Callable[..., Path], tmp_path: Path, events: Any
+) -> None:
     """The page then no longer shows the curves of another run."""
     write("a", *events)
-    svg = RunFolder(tmp_path).events("a", 0)["svg"]
+    svg = RunFolder(tmp_path).events("a", 0)["svg"] or ""
     assert svg.startswith("<svg")
     assert 'class="line ink"' not in svg
 
 
-def test_long_curves_are_averaged(write, tmp_path):
+def test_long_curves_are_averaged(write: Callable[..., Path], tmp_path: Path) -> None:
     write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MAX_CURVE_POINTS + 1)))
     runs = RunFolder(tmp_path)
     reply, at = runs.events("a", 0), 0
     while reply["more"]:
         at = reply["next"]
         reply = runs.events("a", at)
-    (line,) = re.findall(r'<path class="line ink"[^>]*d="([^"]*)"', reply["svg"])
+    (line,) = re.findall(r'<path class="line ink"[^>]*d="([^"]*)"', reply["svg"] or "")
     heights = {pair.split()[1] for pair in re.findall(r"[\d.]+ [\d.]+", line)}
     assert len(heights) == 1  # each point is the mean of as many zeros as ones
 
 
-def test_a_missing_single_journal_is_not_listed(write, tmp_path):
+def test_a_missing_single_journal_is_not_listed(write: Callable[..., Path], tmp_path: Path) -> None:
     runs = RunFolder(tmp_path / "model.run.jsonl")
     assert runs.runs() == []
     write("model", START)
@@ -268,7 +291,9 @@ def test_a_missing_single_journal_is_not_listed(write, tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_watching_shows_an_earlier_run_only_when_resuming_it(write, resume):
+def test_watching_shows_an_earlier_run_only_when_resuming_it(
+    write: Callable[..., Path], resume: bool
+) -> None:
     path = write("model", START, steps(7), END)
     with training_page(path, resume=resume) as url:
         address = url.partition("/?")[0]
@@ -299,14 +324,16 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_never_becomes_a_path(write, ask, tmp_path, name):
+def test_a_name_never_becomes_a_path(
+    write: Callable[..., Path], ask: Any, tmp_path: Path, name: str
+) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()
     secret = write("secret", START | {"hidden": "do not tell"})
     (folder / "a.run.jsonl").write_text(json.dumps(START) + "\n")
     (folder / "link.run.jsonl").symlink_to(secret)
 
-    async def go():
+    async def go() -> Any:
         async with ask({}, runs=folder) as client:
             quoted = httpx.URL("http://127.0.0.1:8765/v1/runs/").copy_with(
                 raw_path=b"/v1/runs/" + name.replace("\x00", "%00").encode()
@@ -318,10 +345,10 @@ def test_a_name_never_becomes_a_path(write, ask, tmp_path, name):
     assert answer.status_code == 404 or set(answer.json()) == {"object", "data"}
 
 
-def test_the_routes_of_runs(write, ask, tmp_path):
+def test_the_routes_of_runs(write: Callable[..., Path], ask: Any, tmp_path: Path) -> None:
     write("a <b>&\u202e", START, steps(1), END)
 
-    async def go():
+    async def go() -> Any:
         async with ask({}, runs=tmp_path) as client:
             listed = (await client.get("/v1/runs")).json()["data"]
             name = listed[0]["id"]
@@ -352,11 +379,11 @@ def test_the_routes_of_runs(write, ask, tmp_path):
     assert none.json()["error"]["message"] == "no such run: got none"
 
 
-def test_an_unreadable_folder_is_an_error(ask, tmp_path):
+def test_an_unreadable_folder_is_an_error(ask: Any, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()
 
-    async def go():
+    async def go() -> Any:
         async with ask({}, runs=folder) as client:
             folder.rmdir()
             return await client.get("/v1/runs")
@@ -365,20 +392,20 @@ def test_an_unreadable_folder_is_an_error(ask, tmp_path):
     assert asyncio.run(go()).json()["data"] == []
 
 
-def train(folder, output, *options):
+def train(folder: Path, output: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "elman", "train", str(folder / "text.txt"), "-o", str(output)]
     command += ["--steps", "30", "--hidden-size", "8", "--threads", "1", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("json_", [False, True])
-def test_watching_does_not_change_training(tmp_path, json_):
+def test_watching_does_not_change_training(tmp_path: Path, json_: bool) -> None:
     (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
     plain = train(tmp_path, tmp_path / "plain.safetensors")
     plain.communicate(timeout=120)
     options = ["--json"] if json_ else []
     watched = train(tmp_path, tmp_path / "watched.safetensors", "--watch", *options)
-    lines = watched.stderr if json_ else watched.stdout
+    lines: Any = watched.stderr if json_ else watched.stdout
     url = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
     seen: list[dict[str, Any]] = []
     try:
@@ -398,7 +425,7 @@ def test_watching_does_not_change_training(tmp_path, json_):
         np.testing.assert_array_equal(array, models[1].arrays[name])
 
 
-def test_watching_without_the_extra_says_how_to_install_it(tmp_path):
+def test_watching_without_the_extra_says_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("I like tea .\n" * 40)
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
