@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: names of our sides and of the peers, of which the fastest two are compared."""
+    """A row of the table: names of Elman's sides and of its peers; the fastest of each are compared."""
 
     name: str
     ours: tuple[str, ...]
@@ -60,7 +60,7 @@ class Prepared:
     """Reasons why peers could not be measured, by their names."""
     after: Callable[[], object] | None = None
     measure: Callable[[int], dict[str, list[float]]] | None = None
-    """Function that takes the samples if they are not times."""
+    """Function that takes the samples of a case that does not measure times."""
     unit: str = "ms"
 
 

@@ -149,8 +149,8 @@ def jax_stack(name: str, layer: Any, x: torch.Tensor, gradient: torch.Tensor) ->
 def onnx_bytes(model: Model) -> bytes:
     """Return a character LSTM as an ONNX graph of one step.
 
-    A token ``[1, B]`` and states go in, log probabilities and states come out. A layer's last state is
-    its output over one step, so nothing is squeezed or joined.
+    Its inputs are a token ``[1, B]`` and states, its outputs log probabilities and states. After one step
+    the last hidden state of a layer equals its output, so the graph passes the state on to the next layer.
     """
     from onnx import TensorProto, helper, numpy_helper
 

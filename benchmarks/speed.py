@@ -122,13 +122,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", action="append", metavar="NAME", help="cases with this in them")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="measure cases with this in their names"
+    )
     parser.add_argument("--rounds", type=int, default=Settings.rounds)
     parser.add_argument(
         "--compile-seconds",
         type=float,
         default=Settings.compile_seconds,
-        help="how long torch.compile may take for one peer; 0 leaves it out",
+        help="seconds that torch.compile may take for one peer; 0 leaves torch.compile out",
     )
     parser.add_argument("--out", type=Path, help="write everything measured, as JSON")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")

@@ -96,7 +96,7 @@ def _thread_counts() -> tuple[int, ...]:
 
 
 def _networks(model: Model) -> dict[str, Network]:
-    """Return our sides by name, one for each storage and number of threads."""
+    """Return Elman's sides of the comparison by name: one for each storage and number of threads."""
     kernel = native.kernel()
     storages = {"elman": "float32"}
     if kernel is not None:
@@ -218,7 +218,7 @@ class OrtWriter:
         return self.stream.step(np.array([[token]])).reshape(-1)
 
     def reset(self) -> np.ndarray:
-        """Start as our streams do before the first token, with the log probabilities of that start."""
+        """Start as Elman's streams do before the first token, with the log probabilities of that start."""
         self.stream.reset()
         return self.first.copy()
 

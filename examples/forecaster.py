@@ -1,4 +1,4 @@
-"""Train a forecaster on two seasonal series, forecast, and read on as new values come.
+"""Train a forecaster on two seasonal series, forecast, and update the forecaster with new values.
 
 python examples/forecaster.py
 """

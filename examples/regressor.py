@@ -13,7 +13,7 @@ import elman
 def main() -> None:
     draw = np.random.default_rng(0)
     sequences = [draw.normal(size=(draw.integers(5, 15), 1)) for _ in range(400)]
-    # the last step alone decides
+    # the target depends on the last step alone
     targets = np.array([2.0 * sequence[-1, 0] + 1.0 for sequence in sequences])
 
     model = elman.SequenceRegressor(pooling="last", steps=400, members=1, seed=0)

@@ -52,7 +52,7 @@ bool is(const std::optional<A>& array, std::initializer_list<size_t> shape) {
   return !array || is(*array, shape);
 }
 
-// The steps of a call. It owns `offsets`; `sizes` stays with the caller.
+// The steps of a call. It owns `offsets`; the caller owns `sizes`.
 struct Rows {
   std::vector<Int> offsets;
   Steps steps;

@@ -28,7 +28,7 @@ INLINE uint32_t to_bfloat16(float x) {
   return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 
-// Weights in bfloat16, everything else in float32; the rows of A have an even number of floats.
+// An Op for weights B in bfloat16, with A and the sums in float32; the rows of A have an even number of floats.
 struct Widened {
   typedef uint32_t Word;
   typedef float AWord;
@@ -49,7 +49,7 @@ struct Widened {
 };
 
 #ifdef __AVX512BF16__
-// Both sides in bfloat16, sums in float32.
+// An Op for A and B in bfloat16, with the sums in float32.
 struct BFloat16 {
   typedef uint32_t Word;
   typedef uint32_t AWord;

@@ -286,7 +286,7 @@ struct ForwardPass : Shape<Cell, Op> {
       sums_of(panel, n, tile.count, this->sums + (panel * S::stored + n - base) * S::width, S::width);
     }
   }
-  // Writes `sums` from the table of the input sums of every token.
+  // Copies the input sums of each step's token from the table into `sums`.
   void looked_up(const typename S::Stretch& stretch, Int me, Int team) {
     const float* of = f.table ? f.table : table;
     for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel)

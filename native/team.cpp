@@ -147,7 +147,7 @@ Int nanoseconds(clockid_t clock) {
   return Int(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-// Nanoseconds that this thread has waited for others, after its first looks.
+// Nanoseconds that this thread has spent in `back_off`: its waits for other threads but for their start.
 thread_local Int waited = 0;
 
 void back_off_timed(Int looks) {

@@ -152,7 +152,7 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> Jso
     """Time a stack of layers of `elman.nn`, and torch's own forward of the same object."""
     from elman import nn
 
-    torch: Any = sys.modules["torch"]  # elman.nn has imported it
+    torch: Any = sys.modules["torch"]  # elman.nn has imported torch
     torch.manual_seed(0)
     layer: Any = getattr(nn, kind)(H, H, LAYERS)
     original: Any = type(layer).__mro__[1]  # torch's own class, which shares the weights

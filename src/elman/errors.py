@@ -76,7 +76,7 @@ class DataError(InputError):
 
 
 class ShapeError(InputError):
-    """An array has another shape or type than its place needs."""
+    """An array does not have the shape or type that is needed."""
 
 
 class ModelFileError(InputError):
@@ -92,7 +92,7 @@ class MissingDependencyError(ElmanError, ImportError):
 
 
 class NotFittedError(ElmanError, ValueError, AttributeError):
-    """A result was asked of an estimator before ``fit``."""
+    """An estimator was asked for a result before ``fit``."""
 
 
 class DivergedError(ElmanError, ArithmeticError):
@@ -102,7 +102,7 @@ class DivergedError(ElmanError, ArithmeticError):
 
 
 class DataWarning(UserWarning):
-    """Data were used, but something about them is unlike what was expected."""
+    """Elman used the data, but something about them was not as expected."""
 
 
 class KernelWarning(RuntimeWarning):

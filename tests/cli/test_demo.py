@@ -16,7 +16,7 @@ from elman.language import synthetic_meals
 
 pytestmark = pytest.mark.slow
 
-# The corpus holds every sentence as often as is probable, so that no sampling error is added.
+# Each sentence occurs in the corpus in proportion to its probability, so there is no sampling error.
 MAX_PROBABILITY_ERROR = 0.03
 
 

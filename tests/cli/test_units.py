@@ -45,7 +45,7 @@ def test_properties_are_printed_above_marked_text(folder: Path, run: Any) -> Non
     assert first.split()[-5] == "0.3"
     assert float(first.split()[-3]) > 0.99
     # Properties that a baseline detects as well are listed apart, without marked text.
-    assert rest[0] == "no findings, because an untrained network or the input alone tells as much:"
+    assert rest[0] == "no findings: an untrained network or the input alone indicates these as well"
     assert rest[4] == "0.3: inside round brackets (between ( and ))"
     text, marks = rest[5], rest[6]
     # '#' and '+' mark characters inside the brackets, a blank and '.' those outside.
@@ -68,7 +68,7 @@ def test_a_network_without_properties_gets_no_marked_text(run: Any, tmp_path: Pa
     LanguagePredictor(Model(still.config, arrays, codec, {})).save(tmp_path / "still.safetensors")
     given = ("units", tmp_path / "still.safetensors", tmp_path / "text.txt")
     said, _, *rows, blank, _ = run(*given, "--count", 3).out.splitlines()
-    assert said == "No unit tells a property better than its baselines."
+    assert said == "No unit indicates a property better than its baselines do."
     assert (len(rows), blank) == (3, "")
     ran = run(*given, "--svg", tmp_path / "a.svg")
     assert (ran.code, ran.out) == (2, "")

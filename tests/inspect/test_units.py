@@ -304,7 +304,7 @@ def test_score_below_its_baselines_is_not_a_finding(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DataError, match="none that tells a property better than its baselines"):
         found.to_svg()
     said, head, row = str(found).splitlines()
-    assert said == "No unit tells a property better than its baselines."
+    assert said == "No unit indicates a property better than its baselines do."
     assert head.split() == ["property", "unit", "gain", "area", "untrained", "input", "alone"]
     assert float(row.split()[-4]) == pytest.approx(found.scores[0].gain, abs=0.0005)
     found = search(monkeypatch, known, planted(values, marks=held))

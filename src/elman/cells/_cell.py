@@ -91,7 +91,7 @@ class Cell:
     backward: Backward
     source: str
     held: tuple[str, ...] = ("gates", "slopes")
-    """Parts of the step that `FROZEN` slopes hold constant.
+    """Values of a step that are constant in the frozen network: "gates", "slopes" or both.
 
     A cell without "slopes" is linear once its gates are constant.
     """

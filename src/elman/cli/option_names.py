@@ -41,7 +41,7 @@ def as_typed(text: str) -> str:
         name, value = match["name"], match["value"]
         return _flag(name, value) if name in names else match[0]
 
-    # An argument of Python with its value, such as tied=False or overlap="replace".
+    # A Python argument with its value, such as tied=False or overlap="replace".
     text = re.sub(r"(?<![\w-])(?P<name>[a-z_]+)=(?P<value>\"[^\"]*\"|'[^']*'|\w*)", replaced, text)
     # A message begins with the name of a wrong option: "hidden_size: got -3".
     first = re.match(r"[a-z_]+(?=:| with )", text)

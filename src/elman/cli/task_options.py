@@ -58,9 +58,9 @@ def file_ending(*endings: str) -> Parsing:
 INTEGER = parsing(int, "a whole number", "INTEGER")
 NUMBER = parsing(float, "a number", "NUMBER")
 PARSERS: dict[type, Parsing] = {int: INTEGER, float: NUMBER}
-# Longer lists of choices would leave the help texts too narrow a column; the help text names them then.
+# A longer list of choices would make the column of the help texts too narrow; the help text names them then.
 _MAX_METAVAR_CHARACTERS = 26
-# Begins the words for a default. An option whose help has them describes its default itself.
+# A help text that contains this describes its default itself; otherwise the words for it are added.
 _DEFAULT = "(default:"
 
 
@@ -128,7 +128,7 @@ def _parameter(
         help_: Its help text.
         panel: Its panel in the help.
     """
-    # The command takes what any of the tasks takes; the task of the run then checks the value.
+    # The command accepts every value that any of the tasks accepts; the task of the run then checks it.
     members = [member for declaration in declarations for member in declaration.members]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     kind: type = str
@@ -230,7 +230,7 @@ def _words(default: str | float) -> str:
 
 
 def _panel_word(task: type[Task]) -> str:
-    """Return the word for the data of a task, such as "labels"."""
+    """Return the title of the help panel of a task as a word, such as "labels"."""
     return task.panel.split(" (")[0].lower()
 
 

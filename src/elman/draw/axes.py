@@ -53,7 +53,7 @@ def ends_of(*values: np.ndarray, padding: float = 0) -> tuple[float, float]:
     if not len(joined):
         return 0.0, 1.0
     low, high = float(joined.min()), float(joined.max())
-    # Ends closer than this would divide by zero, or show a flat line as a steep one.
+    # Closer ends would lead to a division by zero, or show a nearly flat line as a steep one.
     apart = max(abs(low), 1.0) * 1e-6
     if high / 2 - low / 2 <= apart / 2:
         return low - 0.5 - apart, low + 0.5 + apart

@@ -20,7 +20,7 @@ from elman.draw.contribution_chart import ContributionChart
 _EDGE = 16.0
 _ROW_HEIGHT = 22
 _LINE_HEIGHT = 32
-"""Of a row of coloured text."""
+"""Height of a row of coloured text."""
 _MIN_TILE_WIDTH, _MAX_TILE_WIDTH = 5, 26.0
 _MAX_BAR = 4
 """Thickness of the bar over or under the most strongly coloured token."""
@@ -63,9 +63,8 @@ def contributions(chart: ContributionChart, *, width: float = 720, standalone: b
 
 
 def _rows(chart: ContributionChart, y: float, width: float) -> tuple[list[str], float]:
-    """Return the rows of an explanation from y on, and the y below them."""
+    """Return the shapes of an explanation's rows, drawn from y downwards, and the y below them."""
     listed, count = [*chart.bars, *chart.sums], len(chart.bars)
-    # checked together, so that nothing overflows: value and ring of each row, and the length of its bar
     # [N, 2]: value and ring of each row
     amounts = pen.numbers([(row.value, row.absence) for row in listed], "rows", (None, 2))
     # The bar of a value that is not finite has no length.

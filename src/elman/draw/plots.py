@@ -112,7 +112,7 @@ def _image(
     colours: list[str],
     low: float,
 ) -> AxesImage:
-    """Draw a table with named columns and rows, coloured from `low` to the opposite of it or to 1."""
+    """Draw a table with named columns and rows, coloured from `low` to ``-low``, or from 0 to 1."""
     from matplotlib.colors import LinearSegmentedColormap
 
     scale = LinearSegmentedColormap.from_list("", colours)

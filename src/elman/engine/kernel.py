@@ -238,10 +238,12 @@ def running() -> Kernel:
 
 
 def required_number(cell: Cell) -> int:
-    """Return `cell_number`, or raise MissingDependencyError if the kernel does not have the cell."""
+    """Return `cell_number`, or raise MissingDependencyError if the kernel cannot run the cell."""
     number = cell_number(cell)
     if number is None:
-        raise MissingDependencyError(f"the compiled kernel has no cell {cell.name}", remedy=REMEDY)
+        raise MissingDependencyError(
+            f"the compiled kernel cannot run cell {cell.name}", remedy=REMEDY
+        )
     return number
 
 
@@ -292,7 +294,7 @@ def threads(default: int | None = None) -> int:
 
 
 def require_bfloat16() -> None:
-    """Raise OptionError if the processor cannot multiply bfloat16 numbers, or without a kernel."""
+    """Raise OptionError if there is no kernel, or the processor cannot multiply bfloat16 numbers."""
     chosen = kernel()
     if chosen is None or not chosen.bfloat16:
         raise OptionError(

@@ -99,7 +99,7 @@ class Layer:
 
     @property
     def runs_in_kernel(self) -> bool:
-        """Whether there is a kernel that has the cell, and the layer is in float32."""
+        """Whether there is a kernel that can run the cell, and the layer is in float32."""
         return (
             self.dtype == np.float32
             and kernel.kernel() is not None

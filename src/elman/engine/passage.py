@@ -139,7 +139,7 @@ class Passage:
         return np.concatenate(outputs, axis=2), end
 
     def _recorded(self, k: int, arrays: Callable[[Step], Sequence[np.ndarray]]) -> np.ndarray:
-        """Return n `arrays` of each step of a layer, ``[directions, n, T, B, H]``, in the order of time."""
+        """Return what `arrays` takes from each step: n arrays, stacked to ``[directions, n, T, B, H]``."""
         by_direction = []
         for direction, steps in enumerate(self.steps(k)):
             # A backward direction recorded its last time step first.
@@ -235,7 +235,7 @@ class Passage:
                 d_gh = np.concatenate(to_hidden, axis=1)
                 d_state = (d_state[0] + d_gh @ weights.weight_hh, *d_state[1:])
                 if weights.bias_hh is not None:
-                    # In the frozen network a bias is an input that is always 1.
+                    # In the frozen, linear network a bias contributes like an input of 1.
                     constant += d_gh @ weights.bias_hh
         if weights.bias_ih is not None:
             constant += (d_gx @ weights.bias_ih).sum(axis=0)

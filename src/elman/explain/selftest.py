@@ -79,7 +79,7 @@ def self_test(
     strongest = int(np.abs(moves).argmax())
     if most.max() <= same:
         return SelfTest(0.0, 1.0, strongest)
-    # The worst of the first one, two and three inputs decides.
+    # The smallest share decides: that of the first input, of the first two or of the first three.
     moved = float((reached[0] / np.maximum(most, same)).min().clip(0.0, 1.0))
     means = reached.mean(axis=1)
     p = float((means >= means[0] - same).mean())
@@ -98,9 +98,9 @@ def _changes(named: np.ndarray, moves: np.ndarray, rankings: np.ndarray) -> np.n
         count = min(_NAMED_INPUTS, int((sign * named > 0).sum()))
         if count:
             weight = sign * named[sign * named > 0].sum() / np.abs(named).sum()
-            # The last inputs of the ranking, from the last one backwards, for the negative numbers.
+            # For the negative numbers, take the inputs from the end of the ranking, the last one first.
             ends = slice(None, count) if sign > 0 else slice(None, -count - 1, -1)
             totals = np.cumsum(sign * weight * moves[rankings[:, ends]], axis=1)
-            # with fewer inputs of this sign, the last total stays
+            # if fewer than three inputs have this sign, repeat the last total
             changes += np.pad(totals, ((0, 0), (0, _NAMED_INPUTS - count)), mode="edge")
     return changes

@@ -41,7 +41,7 @@ class Model(Generic[C, K]):
     """
 
     config: C
-    """Sizes of the network; the class belongs to the task."""
+    """Sizes of the network, in the configuration class of the task."""
     arrays: Mapping[str, np.ndarray]
     """float32, named and shaped as ``config.parameters()``; read-only views of the arrays passed in."""
     codec: K

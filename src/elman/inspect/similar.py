@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor, Source
 
 
-_BLOCK_NUMBERS = 1 << 20  # that are standardised at once
+_BLOCK_NUMBERS = 1 << 20  # numbers that are standardised at once
 _CONTEXT_CHARACTERS = 40
 _MAX_OCCURRENCES = 1_000
 
@@ -107,7 +107,7 @@ def units_like(
 
 
 def _occurrences(recorded: RecordedStates, phrase: str) -> np.ndarray:
-    """Return the first step of each of at most 1,000 occurrences, and the step after its last: ``[n, 2]``."""
+    """Return the first step of each occurrence, and the step after its last: ``[n, 2]``, n at most 1,000."""
     text, sizes = "".join(recorded.tokens), np.array([0, *map(len, recorded.tokens)])
     # [N + 1]: where each token begins in the text, and where the last one ends
     edges = np.cumsum(sizes)

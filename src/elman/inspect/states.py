@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 60_000
 """Steps that are recorded by default; a large network has fewer, see `MAX_STATE_NUMBERS`."""
 MIN_STEPS = 1_000
-"""Steps below which a measure of a unit would be chance."""
+"""Smallest number of steps; with fewer, the scores of units would depend on chance."""
 MAX_STATE_NUMBERS = 1 << 26
 """Numbers in all recorded states together: 256 MiB of float32."""
 _CHARACTERS_PER_STEP = 40  # of a text that is kept before it is split into tokens

@@ -114,7 +114,7 @@ class Trace:
         )
 
     def values(self, unit: Unit | str) -> np.ndarray:
-        """Return the value after each step ``[T]`` of a unit or its name (see `Unit`); raises OptionError."""
+        """Return the value of a unit after each step, ``[T]``; `unit` may be its name. Raises OptionError."""
         unit = Unit.of(unit) if isinstance(unit, str) else unit
         layers = self.states.get(unit.state)
         if layers is None or not (unit.layer < len(layers) and unit.number < layers.shape[2]):

@@ -208,7 +208,7 @@ class Units:
             return "No property occurs often enough in the input."
         head = [f"{'property':<30} {'unit':>8}    gain   area  untrained  input alone"]
         if not self.found:
-            head.insert(0, "No unit tells a property better than its baselines.")
+            head.insert(0, "No unit indicates a property better than its baselines do.")
         lines = [
             f"{score.meaning:<30} {score.place!s:>8}  {score.gain:+.3f}  {score.area:.3f}"
             f"  {score.baseline:9.3f}  {score.token:11.3f}"
@@ -217,7 +217,7 @@ class Units:
         # Scores are sorted by gain, so that the findings come first.
         findings = len(self.found)
         if 0 < findings < len(lines):
-            note = "no findings, because an untrained network or the input alone tells as much:"
+            note = "no findings: an untrained network or the input alone indicates these as well"
             lines.insert(findings, note)
         return "\n".join([*head, *lines])
 

@@ -47,7 +47,7 @@ class AblatableSequence(ABC):
     length: int
     """Number of time steps that the network reads."""
     placeholder: ArrayLike = ""
-    """Put in place of elements that are left out."""
+    """The element that replaces those that are left out."""
     drawn_from: TextCodec
     """The vocabulary from which replacements are drawn."""
     step: int | None = None
@@ -223,7 +223,7 @@ class _Letters(AblatableSequence):
             for ends, middle in zip(np.split(letters, self.ends[:-1]), self.middles, strict=False):
                 head = len(ends) - len(ends) // 2
                 variant.append("".join([*ends[:head], middle, *ends[head:]]))
-            # a word without any letter left disappears
+            # drop a word that has lost all its letters
             return tuple(filter(None, variant))
 
         return EncodedSequences.of(self.codec, Sequences("tokens", tuple(map(words, variants))))

@@ -125,7 +125,7 @@ def _linear(
     fit: Callable[[Any, np.ndarray], Model],
     seed: int,
 ) -> Baseline | None:
-    """Return a linear model of a sample of the sequences; None if there is nothing to learn."""
+    """Return a linear model fitted on a sample of the sequences; None if there is nothing to learn."""
     rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
     sample, answers = [sequences[row] for row in rows], targets[rows]
     is_text = isinstance(sample[0], str)
@@ -175,7 +175,7 @@ def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike) -> Baseline:
 def linear_tagger(
     steps: Sequence[Step], tags: ArrayLike, *, metric: str = "accuracy", seed: int = 0
 ) -> Baseline:
-    """Fit a linear model of each time step and its two neighbours on each side.
+    """Fit a linear model that predicts the tag of a time step from this step and two on each side.
 
     For a token the features are the word, its prefixes and suffixes of up to three characters, and its shape;
     for numbers they are the values.

@@ -199,7 +199,7 @@ class _MemberPassage:
             self.words = member.arrays["embedding.weight"][word_ids].astype(dtype)
 
     def run(self, rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return scores ``[B]``, their slopes by the vectors ``rows [B, M, S]``, and biases ``[B]``."""
+        """Return scores ``[B]``, slopes for the vectors ``rows [B, M, S]``, and the biases' share ``[B]``."""
         if self.spelling is None:
             score, dx, bias = self._above(rows.transpose(1, 0, 2), frozen)
             return score, dx.transpose(1, 0, 2), bias

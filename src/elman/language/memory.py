@@ -90,7 +90,7 @@ def _gradients(network: Network, contexts: list[np.ndarray], lags: Sequence[int]
     for rows, tokens in _groups(contexts):
         depth = min(len(tokens), lags[-1])
         numbers = depth * config.num_layers * network.cell.G * config.hidden_size
-        # So many contexts go through one backward pass together.
+        # number of contexts that go through one backward pass together
         size = max(1, _MAX_GATE_NUMBERS // numbers)
         for first in range(0, len(rows), size):
             batch = tokens[:, first : first + size]

@@ -222,7 +222,7 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
 
     @classmethod
     def of(cls, dataset: Dataset, group: Group, random: Randomness) -> _LanguageRecipe:
-        """Choose what the options leave open by the amount of text."""
+        """Return the recipe; the amount of text decides about the options that the user left open."""
         options, codec = dataset.options, dataset.training.codec
         small = dataset.validation is None
         plan = resolve(options, len(dataset.training.ids), len(codec), small=small)

@@ -172,7 +172,7 @@ def _in_torch(
     # True where a gradient of this gradient will be needed
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        # a view of each: where one input was computed from another, the gradients must not flow between them
+        # views, because gradients must not flow between the inputs if one was computed from another
         data, start = data.view_as(data), start.view_as(start)
         weights = [None if weight is None else weight.view_as(weight) for weight in weights]
         parameters = {

@@ -81,8 +81,7 @@ def run(
         module: the module; in training mode its dropout acts between the layers.
         x: ``[T, B, I]``, ``[B, T, I]`` with batch_first, ``[T, I]`` for one sequence, or packed.
         hx: the start state ``[layers·directions, B, H]`` (without B for one sequence), or a tuple of these
-            for
-            a cell with several states; zeros if None.
+            for a cell with several states; zeros if None.
         direction: the function that runs one direction of one layer (default: the kernel's if the kernel can
             take the module, otherwise torch's).
 
@@ -117,7 +116,7 @@ def run(
 def _run_packed(
     module: Recurrent, x: PackedSequence, hx: States | None, direction: Direction | None
 ) -> tuple[PackedSequence, States]:
-    """Return the result of `run` for sequences whose rows are in the layout already."""
+    """Return the result of `run` for a PackedSequence, whose rows have the layout of `_layers` already."""
     _check_input(module, x.data, packed=True)
     batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
     states = _start(module, hx, x.data, batch_sizes[0], single=False)

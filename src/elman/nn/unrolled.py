@@ -99,12 +99,12 @@ def _stepped(
     order = range(len(batch_sizes))
     for step in reversed(order) if backward else order:
         size = batch_sizes[step]
-        if size > running:  # backward in time, shorter sequences begin here
+        if size > running:  # backward in time: the shorter sequences begin at this step
             state = tuple(
                 torch.cat([part, first[running:size]])
                 for part, first in zip(state, start, strict=True)
             )
-        elif size < running:  # forward in time, shorter sequences end here
+        elif size < running:  # forward in time: the shorter sequences have ended
             ended.append(tuple(part[size:] for part in state))
             state = tuple(part[:size] for part in state)
         running = size

@@ -50,7 +50,7 @@ def record_states(
         # [S, H], one window at a time: every step has one row
         x = recurrent_inputs(network.arrays, inputs)
         states = layer_outputs(network.layers, x, np.ones(len(inputs), np.int64))
-        # the last value of each segment; the first window of a series may begin before it
+        # index of each segment's last value; below 0 where the first window begins before the series
         ends = origin - codec.rule.segment * np.arange(len(inputs) - 1, -1, -1) - 1
         inside = ends >= 0
         facts = _facts(codec, series, row, origin, ends[inside])
@@ -59,7 +59,7 @@ def record_states(
         if count >= steps:
             break
     check_step_count(count, codec.rule.segment)
-    # They were read from the end backwards.
+    # The windows were read from the end backwards.
     windows.reverse()
     facts = SeriesSteps(
         *map(np.concatenate, zip(*(window.steps for window in windows), strict=True))
@@ -88,7 +88,7 @@ def _windows(codec: ForecastCodec, series: SeriesSet) -> Iterator[tuple[np.ndarr
 def _facts(
     codec: ForecastCodec, series: SeriesSet, row: int, origin: int, ends: np.ndarray
 ) -> SeriesSteps:
-    """Return times, values, values before and the window's mean at some places of a series."""
+    """Return the time, the value, the value before, and the window's mean for each index in `ends`."""
     values, times = series.values[row], series.times[row]
     # The mean of the values that the window shows.
     known = values[max(0, origin - codec.rule.window) : origin]

@@ -52,7 +52,7 @@ class HeldStream:
     seq: int = -1
     """Number of its last numbered request; -1 before the first one."""
     digest: int = 0
-    """Hash of the tokens of this request, which tells the same request sent again from another one."""
+    """Hash of the tokens of this request, by which the same request is recognised when it is sent again."""
     is_broken: bool = False
     """Whether a fault stopped it in the middle of a request."""
 
@@ -185,7 +185,7 @@ class Batcher:
         if request.start is not None:
             stream = Stream(self.network)
             if request.start.state is not None:
-                # This raises InputError for the state of another model, before the slot changes.
+                # The setter raises InputError for the state of another model, before the slot changes.
                 stream.state = request.start.state
             pool.put(held.slot, stream)
             held.position = request.start.position

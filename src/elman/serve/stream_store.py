@@ -104,7 +104,7 @@ class StreamStore:
         return await self.create("", StreamStart(reply.state, reply.position))
 
     async def delete(self, name: str) -> None:
-        """Forget a stream after its earlier requests are answered; raise NotFoundError."""
+        """Forget a stream once its earlier requests are submitted; raise NotFoundError if there is none."""
         async with self._turn(name):
             self._forget(name)
 

@@ -133,7 +133,7 @@ def _of_numbers(values: Sequence[SupportsFloat | None]) -> np.ndarray:
 
 
 def text_column(texts: pl.Series) -> np.ndarray:
-    """Return a column of texts as numbers, or as true and false, if all texts are such; else as texts.
+    """Return a column of texts as numbers, or as true and false, if all can be read so; else as texts.
 
     >>> import polars as pl
     >>> text_column(pl.Series(["1", "NA"])), text_column(pl.Series(["1", "x"]))
@@ -173,7 +173,7 @@ def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def _kind(value: type) -> str:
-    # bool is a subclass of int, so it is asked first
+    # bool is a subclass of int, so test for it first
     if issubclass(value, (bool, np.bool_)):
         return "bool"
     if issubclass(value, Number) and not issubclass(value, (complex, np.complexfloating)):
