@@ -42,7 +42,7 @@ def all_cases() -> list[Case]:
 
 
 def facts() -> dict[str, Any]:
-    """Return the machine, its load, and the versions of all libraries that are timed."""
+    """Return the date, the machine, the numbers of threads, and the versions of the timed libraries."""
     processor = platform.processor() or platform.machine()
     described = Path("/proc/cpuinfo")
     if described.exists():
