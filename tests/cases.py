@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import factories
 from elman import nn
-from elman.cells import ACTIVATIONS, Cell
-from elman.cells import CELLS as REGISTRY
+from elman.cells import Cell, find
 from elman.nn import stack, unrolled
 
 # every cell, and the rnn with every activation
-CELLS: tuple[Cell, ...] = (
-    *ACTIVATIONS.values(),
-    *(cell for cell in REGISTRY.values() if cell.name != "rnn"),
-)
+CELLS: tuple[Cell, ...] = tuple(find(*names) for names in factories.CELLS)
 
 
 def cell_id(cell: Cell) -> str:

@@ -52,10 +52,12 @@ class Asked(NamedTuple):
     """Further arguments of `explain`."""
 
 
-def is_right(told: Explanation, asked: Asked) -> bool:
+def is_right(explanation: Explanation, asked: Asked) -> bool:
     """Return whether the deciding inputs have the largest contributions by size."""
-    order = np.argsort(-np.abs(told.contributions), kind="stable")[: len(asked.deciding)]
-    return {told.inputs[i] for i in order} <= asked.deciding or {*order.tolist()} <= asked.deciding
+    order = np.argsort(-np.abs(explanation.contributions), kind="stable")[: len(asked.deciding)]
+    return {explanation.inputs[i] for i in order} <= asked.deciding or {
+        *order.tolist()
+    } <= asked.deciding
 
 
 # -- a label of a text --
@@ -162,19 +164,19 @@ class Truth(NamedTuple):
             many = [self.ask(draw, 300).what for _ in range(8)]
             rows = {name: np.concatenate([one[name] for one in many]) for name in many[0]}
             rows["unique_id"] = np.repeat([*"abcdefgh"], 300)
-            return elman.Forecaster(**FORECASTER, **self.settings).fit(rows).predictor_
+            return elman.Forecaster(**{**FORECASTER, **self.settings}).fit(rows).predictor_
         some = [self.ask(draw) for _ in range(2000)]
         answers = [one.options.get("tags", one.answer) for one in some]
         if self.task == "classify" and not isinstance(answers[0], str):
             answers = ["up" if answer > 0 else "down" for answer in answers]
-        estimator = ESTIMATORS[self.task](**SMALL, **self.settings)
+        estimator = ESTIMATORS[self.task](**{**SMALL, **self.settings})
         return estimator.fit([one.what for one in some], answers).predictor_
 
     def explained(self, predictor: Any, asked: Asked, method: str | None = None) -> Explanation:
         """Return the explanation of one answer."""
         options = {name: asked.options[name] for name in ("of", "target") if name in asked.options}
-        told: Explanation = predictor.explain(asked.what, method=method, **options)
-        return told
+        explanation: Explanation = predictor.explain(asked.what, method=method, **options)
+        return explanation
 
 
 ESTIMATORS: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman import tasks
+from elman import cells, tasks
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
 from elman.language.dataset import Dataset, load_dataset
@@ -14,6 +14,12 @@ from elman.language.options import LanguageOptions
 from elman.language.predictor import LanguagePredictor
 from elman.text.vocabulary import TextCodec
 
+# Every cell with each of its activations, by name.
+CELLS = [
+    *(("rnn", activation) for activation in cells.ACTIVATIONS),
+    *((name, "tanh") for name in cells.CELLS if name != "rnn"),
+]
+CELL_NAMES = [*cells.CELLS]
 CHARACTERS = "\n abcdefgh"
 
 

@@ -16,14 +16,6 @@ from elman.text.vocabulary import TextCodec
 
 KINDS = ("both", "word", "char", "numbers", "mask")
 POOLINGS = ("last", "mean", "max", "attention", "last+mean+max+attention")
-CELLS = (
-    ("lstm", "tanh"),
-    ("gru", "tanh"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("rnn", "linear"),
-    ("mingru", "tanh"),
-)
 # The weights are small enough that states do not grow, and large enough that each weight matters.
 SCALE = 0.4
 WORDS = ("<unk>", "to", "be", "or", "not", ",")

@@ -14,11 +14,10 @@ from elman.errors import InputError, ShapeError
 from elman.files.model import Model
 from elman.language import network as network_module
 from elman.language.network import Network
+from factories import CELLS
 
 pytestmark = pytest.mark.usefixtures("way")
 
-CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu")]
-CELLS += [("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
 NETWORKS = [pytest.param(cell, activation, id=f"{cell}-{activation}") for cell, activation in CELLS]
 
 # float32 rounding of a sum of some 20 products of numbers around 1, carried over 40 steps

@@ -20,6 +20,7 @@ from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, Tagg
 from elman.language import trace as language_trace
 from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
+from factories import CELLS
 from forecasters import shop
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, STEERING, SVG
 from readers import reader_of
@@ -28,14 +29,6 @@ TEXT = "I like my pizza ( tea ! I zebra"
 LINES = "I like tea !\n\nmy zebra (\nI"
 # Sums of up to 300 products whose roundings are 2**-24 each, over numbers that the gates keep below 1.
 FLOAT32 = 300 * 2.0**-24
-CELLS = [
-    ("rnn", "linear"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("gru", "tanh"),
-    ("lstm", "tanh"),
-    ("mingru", "tanh"),
-]
 STACKS: list[dict[str, Any]] = [
     {"num_layers": 1},
     {"tied": True},

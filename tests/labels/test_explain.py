@@ -30,7 +30,8 @@ from elman.labels.dataset import Sequences
 from elman.labels.explain import explain_labelled
 from elman.labels.network_torch import TorchSequenceNetwork
 from elman.text.vocabulary import TextCodec
-from readers import CELLS, KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
+from factories import CELLS
+from readers import KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
 
 # a logit near 1 that two batches compute: some fifty independent roundings of 2**-24, six deviations
 ROUNDING = 6 * 50**0.5 * 2.0**-24

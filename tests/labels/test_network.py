@@ -18,7 +18,8 @@ from elman.labels.batches import MAX_SPELLED_CHARACTERS
 from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import Sequences
 from elman.labels.network import SequenceNetwork
-from readers import CELLS, KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
+from factories import CELLS
+from readers import KINDS, POOLINGS, open_labelled, reader_of, rounding, sequences_of
 
 
 def plain_layer(model: Model, own: dict[str, np.ndarray], name: str, x: np.ndarray) -> Any:

@@ -14,7 +14,8 @@ from elman.labels import network as runtime
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
 from elman.labels.network_torch import TorchSequenceNetwork
-from readers import CELLS, KINDS, POOLINGS, codec_of, config_of, reader_of, rounding, sequences_of
+from factories import CELLS
+from readers import KINDS, POOLINGS, codec_of, config_of, reader_of, rounding, sequences_of
 
 
 def trained(model: Model, **how: Any) -> TorchSequenceNetwork:

@@ -734,7 +734,7 @@ def test_two_processes_train_the_same_network_as_one(tmp_path: Path) -> None:
         env=os.environ
         | {
             "PYTHONPATH": os.pathsep.join(
-                [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+                [*map(str, Path(__file__).parents[:2]), os.environ.get("PYTHONPATH", "")]
             )
         },
     )

@@ -18,8 +18,8 @@ from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
+from factories import CELL_NAMES
 
-CELLS = ["rnn", "gru", "lstm", "mingru"]
 STORAGES = ["float32", "bf16"]
 
 
@@ -115,7 +115,7 @@ ACTS = [
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_streams_in_a_pool_have_the_bits_of_single_streams(
     make: Callable[..., Model], kernel: Any, cell: str, storage: str
 ) -> None:
@@ -144,7 +144,7 @@ def test_streams_in_a_pool_have_the_bits_of_single_streams(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_many_steps_in_one_call_have_the_bits_of_single_steps(
     make: Callable[..., Model],
     kernel: Any,
@@ -175,7 +175,7 @@ def test_many_steps_in_one_call_have_the_bits_of_single_steps(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_step_has_the_bits_of_feed_and_log_probabilities(
     make: Callable[..., Model], kernel: Any, cell: str, storage: str
 ) -> None:
@@ -204,7 +204,7 @@ def large(make: Callable[..., Model], cell: str, storage: str, threads: int) -> 
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_the_number_of_threads_changes_no_bit(
     make: Callable[..., Model], widest: Any, cell: str, storage: str
 ) -> None:

@@ -34,7 +34,7 @@ from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
-from factories import open_language
+from factories import CELLS, open_language
 
 TEXT = "I like my pizza ( tea ! I zebra"
 # Rounding error of a sum of up to 300 products of numbers below 1, each rounded by 2**-24.
@@ -42,14 +42,6 @@ FLOAT32 = 300 * 2.0**-24
 FLOAT64 = 300 * 2.0**-53
 # captum rounds the weights of its quadrature points to float32.
 CAPTUM = 2.0**-24
-CELLS = [
-    ("rnn", "linear"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("gru", "tanh"),
-    ("lstm", "tanh"),
-    ("mingru", "tanh"),
-]
 STACKS: list[dict[str, Any]] = [
     {"num_layers": 1},
     {"num_layers": 3, "residual": True, "documents": "line"},

@@ -18,8 +18,8 @@ from elman.language.sampling import Sampling
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
+from factories import CELL_NAMES
 
-CELLS = ["rnn", "gru", "lstm", "mingru"]
 KINDS = [(level, documents) for level in ("char", "word") for documents in ("file", "line")]
 SAMPLINGS: list[dict[str, Any]] = [
     *({"temperature": value} for value in (0, 1e-300, 1e-40, 0.5, 1, 1e40)),
@@ -50,7 +50,7 @@ def assert_whole_is_its_pieces(stream: Stream, n: int, **options: Any) -> str:
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_generate_joins_its_pieces(
     make: Callable[..., Model], way: str, cell: str, level: str, documents: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_generate_without_a_seed_varies(make: Callable[..., Model], way: str) ->
 
 
 @pytest.mark.parametrize("scale", [1e19, 1e37])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_network_that_overflows_generates_its_pieces(
     make: Callable[..., Model], way: str, cell: str, scale: float
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_fork_steps_independently(make: Callable[..., Model], way: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "bf16"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_step_allocates_nothing(
     make: Callable[..., Model], widest: Any, cell: str, storage: str
 ) -> None:

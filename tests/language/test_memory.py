@@ -23,19 +23,12 @@ from elman.language.network import Network
 from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
 from elman.text.words import UNKNOWN_ID
+from factories import CELLS
 
 TEXT = "I like my pizza ( tea ! I my zebra"
 LINES = "I like my pizza ! tea\nmy tea\n\n( I like my tea ! ( zebra"
 # Rounding error of a sum of up to 300 products of numbers below 1, each rounded by 2**-24.
 FLOAT32 = 300 * 2.0**-24
-CELLS = [
-    ("rnn", "linear"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("gru", "tanh"),
-    ("lstm", "tanh"),
-    ("mingru", "tanh"),
-]
 Make = Callable[..., Model]
 
 

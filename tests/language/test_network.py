@@ -22,15 +22,8 @@ from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
+from factories import CELLS
 
-CELLS = [
-    ("rnn", "linear"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("gru", "tanh"),
-    ("lstm", "tanh"),
-    ("mingru", "tanh"),
-]
 UNIT = 2.0**-24  # the largest error of rounding a number up to 1 to float32
 
 

@@ -14,16 +14,8 @@ from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.train import held_out_loss
 from elman.text.vocabulary import TextCodec
-from factories import open_language
+from factories import CELLS, open_language
 
-CELLS = [
-    ("rnn", "linear"),
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("gru", "tanh"),
-    ("lstm", "tanh"),
-    ("mingru", "tanh"),
-]
 # rounding error of two float32 implementations: sums of about 50 terms, in 3 layers and a few hundred steps
 TOLERANCE = 2e-5
 

@@ -14,13 +14,13 @@ from elman.language.pool import StreamPool
 from elman.language.sampling import Predictions
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
+from factories import CELL_NAMES
 
 pytestmark = pytest.mark.usefixtures("way")
 
 # Largest difference in float32: a product of many rows may add its terms in another order.
 FLOAT32 = 2e-5
 
-CELLS = ["rnn", "gru", "lstm", "mingru"]
 TEXTS = ["abcde", "", "a", "cafe babe face", "bad\nhead", "\u00e9 unseen!", "ab\n"]
 
 
@@ -37,7 +37,7 @@ def assert_same(pool: StreamPool, streams: list[Stream]) -> None:
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_pool_equals_its_single_streams(
     make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str, documents: str
 ) -> None:

@@ -19,13 +19,13 @@ from elman.files.model import Model
 from elman.language import network as module
 from elman.language.network import Network
 from elman.language.stream import Stream
+from factories import CELL_NAMES
 
 pytestmark = pytest.mark.usefixtures("way")
 
 # Largest difference of float32 log probabilities: a product of many steps may add its terms in another order.
 FLOAT32 = 2e-5
 
-CELLS = ["rnn", "gru", "lstm", "mingru"]
 KINDS = [(level, documents) for level in ("char", "word") for documents in ("file", "line")]
 TEXT = {"char": "abba cafe\nhead", "word": "I like my tea!\nmy pizza (tea"}
 
@@ -41,7 +41,7 @@ def probabilities(stream: Stream) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_reading_step_by_step_equals_reading_at_once(
     make: Callable[..., Model],
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ def test_first_prediction_follows_the_start_token(
 
 @pytest.mark.parametrize("text", ["", "ab", "ab\n"])
 @pytest.mark.parametrize("documents", ["file", "line"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_predictions_do_not_move_the_stream(
     make: Callable[..., Model], cell: str, documents: str, text: str
 ) -> None:
@@ -139,7 +139,7 @@ def test_all_kinds_of_line_ends_are_read_alike(make: Callable[..., Model]) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_an_idle_stream_holds_only_its_state(make: Callable[..., Model], cell: str) -> None:
     stream = Stream(make(cell))
     text = "abcd efg" * (module.STEPS_PER_CALL // 8)
@@ -270,7 +270,7 @@ def test_generated_words_are_spaced_from_the_prompt(make: Callable[..., Model]) 
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(
     make: Callable[..., Model], cell: str, documents: str
 ) -> None:
@@ -353,7 +353,7 @@ def test_a_fork_is_independent(make: Callable[..., Model]) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "abc de\nf"])
 @pytest.mark.parametrize("documents", ["file", "line"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_state_round_trips(
     make: Callable[..., Model], cell: str, documents: str, text: str
 ) -> None:

@@ -25,10 +25,9 @@ from elman.series.config import ForecastConfig
 from elman.series.explain import MAX_EXPLAINED_INPUTS, explain_forecast, forecast_picture
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
+from factories import CELLS
 from forecasters import OFFERS, make_forecaster, sales, shop, skipping
 
-CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu"), ("gru", "tanh"), ("lstm", "tanh")]
-CELLS.append(("mingru", "tanh"))
 # Rounding error of a forecast: a few float32 sums, one after the other, of a few hundred terms of size 1.
 FLOAT32 = 300 * 2.0**-24
 NAN = float("nan")

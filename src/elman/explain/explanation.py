@@ -89,11 +89,11 @@ class Explanation:
 
     For an additive method ``contributions.sum() + start_state + bias + residual == score``.
 
-    >>> told = Explanation("language", "pizza", "decomposition", True, "logit", 2.0, ("I", "like"),
+    >>> why = Explanation("language", "pizza", "decomposition", True, "logit", 2.0, ("I", "like"),
     ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), SelfTest(1.0, 0.05))
-    >>> told.gap, told.passed
+    >>> why.gap, why.passed
     (0.0, True)
-    >>> print(told)
+    >>> print(why)
     why "pizza": logit 2 by decomposition
     what each input adds to the logit: with the start state and the bias these sum to it
                  contribution  measured

@@ -48,12 +48,12 @@ def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
     numbers, units = [], set()
     for text in texts:
         plain = (text or "").strip()
-        found = None if plain.lower() in MISSING else _UNIT.fullmatch(plain)
-        if found is not None:
-            units.add(found["before"] or found["after"])
+        match = None if plain.lower() in MISSING else _UNIT.fullmatch(plain)
+        if match is not None:
+            units.add(match["before"] or match["after"])
         elif plain.lower() not in MISSING:
             return [], set()
-        numbers.append((found["sign"] + found["number"]).replace("−", "-") if found else "")
+        numbers.append((match["sign"] + match["number"]).replace("−", "-") if match else "")
     # both marks fit numbers such as 1,234 and 12, which have no other mark
     held = list(filter(None, numbers))
     marks = {mark for mark, form in _FITS.items() if all(map(form.fullmatch, held))}
@@ -86,8 +86,8 @@ def read_written_numbers(
         DataError: A column does not fit `decimal`.
 
     >>> texts = {"y": ["1.234,50", "7"], "n": ["2.500", "3.000"]}
-    >>> found, notes = read_written_numbers({k: column_of(v)[0] for k, v in texts.items()}, texts)
-    >>> found["y"].tolist(), found["n"].tolist(), notes
+    >>> columns, notes = read_written_numbers({k: column_of(v)[0] for k, v in texts.items()}, texts)
+    >>> columns["y"].tolist(), columns["n"].tolist(), notes
     ([1234.5, 7.0], [2500, 3000], ["'y' 1.234,50 is read as 1234.5", "'n' 2.500 is read as 2500"])
     """
     if decimal not in (None, *_FITS):
@@ -100,7 +100,7 @@ def read_written_numbers(
     # columns that only one mark fits decide for the others
     sole = {mark for _, marks in written.values() if len(marks) == 1 for mark in marks}
     of_table = decimal or (next(iter(sole)) if len(sole) == 1 else "")
-    found: dict[str, np.ndarray] = {}
+    numeric: dict[str, np.ndarray] = {}
     notes = []
     for name, (numbers, marks) in written.items():
         # the note quotes the value with the most marks, which shows best how the column was read
@@ -114,7 +114,7 @@ def read_written_numbers(
         same = bool(counts) and counts[row] == 1
         clear = mark == of_table or len(marks) == 1 or same
         if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
-            found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]
-            text, value = printable(texts[name][row], 24), found[name][row].item()
+            numeric[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]
+            text, value = printable(texts[name][row], 24), numeric[name][row].item()
             notes.append(f"{quoted(name)} {text} is read as {value!r}")
-    return found, notes
+    return numeric, notes

@@ -113,7 +113,7 @@ class Trainer(Generic[ObjectiveT]):
     def run(self, snapshot: Snapshot | None) -> Outcome:
         """Train all stages, from `snapshot` if there is one, and return the best network as a model.
 
-        Raises DivergedError, but writes the best network of before first.
+        Before it raises DivergedError, it writes the best network so far.
         """
         self.earlier = [] if snapshot is None else snapshot.numbers["earlier"]
         # best network of the stage before, for a stage that ends before its first evaluation
