@@ -1,4 +1,5 @@
 # make demo: set up what a user needs and run the demonstration · make test: set up the tools too and run all checks
+# make test CHECK=--coverage: measure too which lines the tests run
 # make sanitize: the compiled kernel under address, undefined-behaviour and thread sanitizers
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +30,7 @@ demo: setup
 	$(VENV)/bin/elman demo
 
 test: setup-test
-	tools/check
+	tools/check $(CHECK)
 
 sanitize: $(VENV)/.tools
 	tools/sanitize

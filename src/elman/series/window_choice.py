@@ -50,10 +50,10 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     """Choose the window rule, and whether calendar features are inputs.
 
     The season is the shortest one that most series have (`elman.series.naive.find_season`) and whose
-    repetition is a better forecast than the last value, or a longer one with a clearly lower error. A longer season is
-    an input too if the first divides it, or if there is no other. A segment is a season, or its largest
-    divisor up to 48 steps. Logarithms are taken if every value is above 0 and the spread grows with the
-    level.
+    repetition is a better forecast than the last value, or a longer one with a clearly lower error. A
+    longer season is an input too if the first divides it, or if there is no other. A segment is a season,
+    or its largest divisor up to 48 steps. Logarithms are taken if every value is above 0 and the spread
+    grows with the level.
 
     With ``calendar="auto"``, calendar features are inputs if they explain errors of the naive forecast, or if
     most values equal the one before.
