@@ -114,7 +114,7 @@ def test_invalid_explanations_are_refused(post: Callable[..., dict[str, Any]]) -
         ({"model": "letters", "input": "a", "series": "x"}, "series"),
         ({"model": "letters", "input": "a", "of": 1}, "of: got a model for language"),
         ({"model": "classify", "input": "a", "unknown": True}, "unknown: got a model for classify"),
-        ({"model": "forecast", "input": [1.0]}, "input: got numbers"),
+        ({"model": "forecast", "input": [1.0]}, "input: got a model for forecast"),
         ({"model": "forecast", "series": "nobody"}, "nobody"),
         ({"model": "letters", "input": "a", "target": "zz"}, "target: got zz"),
         ({"model": "letters", "input": "a", "method": "magic"}, 'method: got "magic"'),

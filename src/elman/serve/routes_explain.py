@@ -97,7 +97,7 @@ def explain(body: schema.ExplainRequest, served: Served) -> ExplainReply:
     if replies.forecasts:
         if body.input is not None:
             expected = "none: series names the series to explain"
-            raise InputError("input", got=f"input for a model for {task}", expected=expected)
+            raise InputError("input", got=f"a model for {task}", expected=expected)
     elif body.series is not None:
         raise InputError("series", got=f"a model for {task}", expected="a model that forecasts")
     elif body.input is None:
