@@ -69,13 +69,13 @@ def write_answers(columns: Table, output: str | None, as_json: bool) -> None:
 
 def write_pictures(pictures: Pictures, files: Values) -> None:
     """Draw the pictures whose option names a file."""
-    from elman.draw import plots
-    from elman.files.atomic import atomic_write
-
-    # A picture is drawn only if its option is given, because matplotlib takes a second to import.
     for name, draw in pictures.items():
         if (file := files.get(name)) is None:
             continue
+        # Imported only for a picture, so that a prediction in the shell appears at once.
+        from elman.draw import plots
+        from elman.files.atomic import atomic_write
+
         picture, path = draw(), Path(str(file))
         if isinstance(picture, str):
             # Text of a user can hold lone surrogates, which UTF-8 cannot encode.

@@ -156,8 +156,12 @@ class StreamPool:
         randoms = [generator(None if seed is None else seed + i) for i in range(len(self))]
         before, drawn = self._last.tolist(), np.empty((n, len(self)), np.int64)
         for step in range(n):
-            drawn[step] = self._draw(settings, randoms)
-            self.feed(drawn[step][:, None])
+            drawn[step] = tokens = self._draw(settings, randoms)
+            # `feed` would check the numbers again. A stream that draws <end> starts anew and reads nothing.
+            ended = tokens == self.codec.end_id
+            self._states[ended], self._last[ended] = self.network.start, -1
+            to_read = [tokens[i : i + 1 - end] for i, end in enumerate(ended.tolist())]
+            self._read(to_read, self._states, self._last)
         return [
             self.codec.decode(numbers.tolist(), None if last < 0 else last)
             for numbers, last in zip(drawn.T, before, strict=True)

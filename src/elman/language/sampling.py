@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict
 
 import numpy as np
@@ -164,7 +165,7 @@ class Sampling:
         kept[order] = weights[order]
         return kept
 
-    @property
+    @cached_property
     def in_kernel(self) -> DrawSettings:
         """The settings as the kernel takes them."""
         return {

@@ -266,7 +266,12 @@ class Stream:
             logits = self.network.logits(self.network.output(self._state))
             token = sampling.draw(logits, uniform)
             piece = self.codec.piece(self._last, token)
-            self.feed([token])
+            # `feed` would check the number again, which takes as long as the step.
+            if token == self.codec.end_id:
+                self._restart()
+            else:
+                self._state = self.network.read(np.array([token]), self._state)
+                self._last = token
             yield piece
 
     def beam(self, n: int, width: int = 10) -> list[tuple[str, float]]:
