@@ -205,6 +205,7 @@ def test_names_of_tasks_are_found(line: str, found: bool) -> None:
     assert names_task(ast.parse(line)) == found
 
 
+@pytest.mark.slow
 def test_no_cycles_between_files() -> None:
     edges = {
         module: {

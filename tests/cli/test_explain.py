@@ -167,6 +167,7 @@ def test_a_sequence_of_a_file_is_explained(folder: Path, run: Any, tmp_path: Pat
         assert "what a model of numbers reads: got hello; expected a table of sequences" in ran.err
 
 
+@pytest.mark.slow
 def test_texts_tags_and_series_are_explained(folder: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("good food\nbad food\n")
     ran = run("explain", folder / "label.safetensors", tmp_path / "texts.txt", "--row", 1, "--json")

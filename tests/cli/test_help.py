@@ -66,6 +66,7 @@ def test_the_help_of_train_fits_on_two_screens(run: Any, monkeypatch: pytest.Mon
             assert has_option(explained, field.name) or (rare and has_option(named, field.name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_the_help_of_a_task_shows_only_its_options(run: Any, name: str) -> None:
     text = run("train", "--task", name, "--help").out
@@ -75,6 +76,7 @@ def test_the_help_of_a_task_shows_only_its_options(run: Any, name: str) -> None:
         assert not has_option(text, option), option
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_options() -> None:
     environment = os.environ | {"_ELMAN_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     command = [sys.executable, "-c", "from elman.cli import main; main([])"]
@@ -86,6 +88,7 @@ def test_the_shell_completes_commands_and_options() -> None:
         assert done.stdout.split() == [completed]
 
 
+@pytest.mark.slow
 def test_the_help_shows_the_default_of_each_task(run: Any) -> None:
     text = " ".join(run("train", "--help-all").out.split())
     assert "recurrent cell (default: lstm for text, labels; gru for series)" in text

@@ -95,6 +95,7 @@ def test_predictions_are_printed_as_a_table(folder: Path, run: Any) -> None:
     assert "█" in ran.out
 
 
+@pytest.mark.slow
 def test_predict_reads_standard_input_line_by_line(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "elman", "predict", folder / "word.safetensors", "-", "--json"],
@@ -345,6 +346,7 @@ def test_a_full_disk_keeps_the_earlier_model(folder: Path, tmp_path: Path) -> No
     assert output.read_bytes() == b"the earlier model"
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:
     code = "import sys; from elman.cli import main; main(sys.argv[1:])"
     process = subprocess.Popen(

@@ -79,6 +79,7 @@ def test_an_unknown_kind_of_picture_is_refused_before_any_work(run: Any, command
     assert "got x.xyz; expected a name that ends in .svg or .png" in ran.err
 
 
+@pytest.mark.slow
 def test_every_command_has_json(run: Any) -> None:
     for command in app.registered_commands:
         assert "--json" in run(command.name, "--help").out, command.name

@@ -264,6 +264,7 @@ def test_text_is_trained_on_from_standard_input(
     assert "tea" in run("predict", tmp_path / "m.safetensors", "I like").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

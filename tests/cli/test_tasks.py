@@ -164,6 +164,7 @@ def test_sequences_of_numbers_are_classified_and_regressed(
     assert len(rows(run("predict", far, folder / "walks.csv").out)) == 24
 
 
+@pytest.mark.slow
 def test_steps_are_tagged(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "tags.safetensors"
     ran = run("train", folder / "tags.txt", "--task", "tag", "-o", model, *SMALL)
@@ -410,6 +411,7 @@ def test_files_without_labels_are_refused(folder: Path, run: Any, tmp_path: Path
         assert "--label" not in ran.err
 
 
+@pytest.mark.slow
 def test_calibration_is_drawn(
     models: dict[str, Path], folder: Path, run: Any, tmp_path: Path
 ) -> None:
@@ -423,6 +425,7 @@ def test_calibration_is_drawn(
     assert "--plot-calibration: got a model for forecast" in ran.err
 
 
+@pytest.mark.slow
 def test_new_rows_continue_the_series(run: Any, tmp_path: Path) -> None:
     days = [str(np.datetime64("2021-01-01") + day) for day in range(75)]
     rows = [f"{shop},{day},{5 + n % 7},{city},{size}" for shop, city, size in

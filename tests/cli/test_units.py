@@ -61,6 +61,7 @@ def test_properties_are_printed_above_marked_text(folder: Path, run: Any) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_network_without_properties_gets_no_marked_text(run: Any, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(bracketed(6_000))
     codec, still = latch().model.codec, latch().model

@@ -152,6 +152,7 @@ def test_the_same_input_gives_the_same_picture() -> None:
     assert every() == every()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("count", [0, 1, 500])
 def test_picture_of_any_count_of_tokens_is_valid(count: int, width: int) -> None:

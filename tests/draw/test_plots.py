@@ -53,6 +53,7 @@ def drawn_scatter(title: str = "") -> Any:
 DRAWN = (drawn_forecast, drawn_confusion, drawn_calibration, drawn_scatter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("name", ["a.svg", "a.png", "A.PNG"])
 def test_same_figure_gives_the_same_bytes(
@@ -73,6 +74,7 @@ def test_same_figure_gives_the_same_bytes(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("title", HOSTILE, ids=range(len(HOSTILE)))
 def test_title_is_plain_text(tmp_path: Path, draw: Callable[..., Any], title: str) -> None:
@@ -88,6 +90,7 @@ def test_title_is_plain_text(tmp_path: Path, draw: Callable[..., Any], title: st
     assert "\u202e" not in svg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
 def test_label_is_plain_text(tmp_path: Path, label: str) -> None:
     figure = plots.confusion([[1, 2], [3, 4]], [label, "b"])
@@ -138,6 +141,7 @@ def test_end_of_a_long_history_is_shown() -> None:
     assert len(lines["forecast"].get_xdata()) == 11
 
 
+@pytest.mark.slow
 def test_history_and_truth_may_have_gaps(tmp_path: Path) -> None:
     nan = float("nan")
     figure = plots.forecast([0, 1, 2], [1.0, 2.0, nan], [3, 4], [3.0, 4.0], truth=[nan, 5.0])
@@ -156,6 +160,7 @@ def test_most_common_labels_are_shown() -> None:
     assert figure.axes[0].get_title(loc="left") == "tags (the most common 40 of 100 labels)"
 
 
+@pytest.mark.slow
 def test_figures_without_data_are_drawn(tmp_path: Path) -> None:
     for figure in (plots.calibration([]), plots.scatter([], []), plots.confusion([[0]], ["a"])):
         plots.save(figure, tmp_path / "a.svg")

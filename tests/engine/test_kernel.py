@@ -97,6 +97,7 @@ def test_a_forced_instruction_set_runs() -> None:
     assert "avx2" not in SETS or outputs["base"] != outputs["avx2"]
 
 
+@pytest.mark.slow
 def test_an_unknown_instruction_set_is_one_clear_line() -> None:
     line = refusal(python(COMMAND, "info", ELMAN_ISA="sse9"))
     assert line == f"elman: ELMAN_ISA: got sse9; expected one of {', '.join(SETS)}"
@@ -282,6 +283,7 @@ def test_threads_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.threads.__wrapped__(7) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0", "-1", "65", "two", "1.5", " 1", "٣", "9" * 5000])
 def test_impossible_numbers_of_threads_are_refused(
     monkeypatch: pytest.MonkeyPatch, asked: str
@@ -316,6 +318,7 @@ def configure(folder: Path, **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_reason_is_installed(tmp_path: Path) -> None:
     done = configure(tmp_path / "build", ELMAN_REQUIRE_NATIVE="")
     assert done.returncode == 0, done.stderr

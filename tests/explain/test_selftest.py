@@ -20,6 +20,7 @@ def test_the_truth_passes_and_its_reverse_fails(N: int) -> None:
     assert worst.stronger == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("N", [6, 20])
 @pytest.mark.parametrize("deciding", [1, 2, 3])
 def test_only_the_deciding_inputs_on_top_pass(N: int, deciding: int) -> None:

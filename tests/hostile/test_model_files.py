@@ -501,6 +501,7 @@ def test_the_task_is_a_text(new: object, tmp_path: Path) -> None:
     assert "its task" in refusal(path, path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_every_field_has_its_type(golden: Path, tmp_path: Path) -> None:
     """A field of another type is refused with a ModelFileError, unless the new value is valid for it."""

@@ -99,6 +99,7 @@ def test_unit_is_chosen_on_the_first_half_only(monkeypatch: pytest.MonkeyPatch) 
     assert score.area < 0.55
 
 
+@pytest.mark.slow
 def test_random_units_have_an_area_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     N, share = 6_000, 0.2
@@ -166,6 +167,7 @@ def char(make: Callable[..., Model]) -> LanguagePredictor:
     return LanguagePredictor(make("lstm", residual=True))
 
 
+@pytest.mark.slow
 def test_recorded_states_equal_those_of_streams(
     char: LanguagePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +327,7 @@ def test_units_of_a_classifier_of_texts() -> None:
     assert "".join(found.recorded.tokens[:8]) == "\nto be (or not to be)"
 
 
+@pytest.mark.slow
 def test_units_of_a_forecaster() -> None:
     at = np.arange(9_000)
     days = np.datetime64("2000-01-01") + at

@@ -59,6 +59,7 @@ def waves(n: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     ], labels
 
 
+@pytest.mark.slow
 def test_a_linear_model_learns_texts() -> None:
     fitted = linear_classifier(*reviews(400))
     texts, truth = reviews(200, 1)
@@ -73,6 +74,7 @@ def test_a_linear_model_learns_sequences_of_numbers() -> None:
     assert fitted.predict([]).tolist() == []
 
 
+@pytest.mark.slow
 def test_ridge_regression_of_numbers_and_texts() -> None:
     sequences, slopes = waves(200)
     targets = 3.0 * slopes + 1
@@ -118,6 +120,7 @@ def test_a_training_set_without_labels_is_an_error() -> None:
             fit([])
 
 
+@pytest.mark.slow
 def test_balanced_classes_weigh_the_rare_one_more() -> None:
     texts, labels = reviews(400)
     kept = [k for k in range(400) if labels[k] == 0 or k % 20 == 0]

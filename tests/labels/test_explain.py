@@ -86,6 +86,7 @@ def score_of(predictor: Any, item: Any, number: int, step: int | None = None) ->
     return float(predictor.network.step_logits(given)[0][step, number])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "kind"), PAIRS)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str) -> None:
@@ -129,6 +130,7 @@ def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str
         assert told.gap < 2 * MAX_GAP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
 @pytest.mark.parametrize("each", [True, False])
 def test_shares_of_a_linear_network_equal_leaving_out(pooling: str, each: bool) -> None:
@@ -232,6 +234,7 @@ def test_integrated_gradients_agree_with_captum(
         )
 
 
+@pytest.mark.slow
 def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.MonkeyPatch) -> None:
     """The contributions of letters equal those that captum computes through the network of the spelling."""
     monkeypatch.setattr(gradients, "PATH_POINTS", (32,))
@@ -288,6 +291,7 @@ def test_leaving_out_includes_interactions_of_inputs() -> None:
     assert told.moved is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
 def test_members_are_explained_by_their_mean(method: str) -> None:
     model, item = reader_of("both", members=3), item_of("both")
@@ -343,6 +347,7 @@ def test_hostile_words_labels_and_targets() -> None:
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e4, 1e20, 1e38])
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "mingru"])
 @pytest.mark.parametrize("method", METHODS)

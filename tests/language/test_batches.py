@@ -99,6 +99,7 @@ def test_lanes_predict_every_target_once(
     assert len(begins) <= lanes.batch_size
 
 
+@pytest.mark.slow
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_lanes_are_fresh_only_at_the_start_of_a_run(
     lengths: list[int], batch_size: int, length: int, seed: int
@@ -192,6 +193,7 @@ def test_each_epoch_combines_other_documents() -> None:
     assert not neighbours[1] & neighbours[2]
 
 
+@pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
 def test_padding_has_token_zero(lengths: list[int], line: bool, batch: int, length: int) -> None:
     ids, starts = (lines if line else files)(lengths)
@@ -270,6 +272,7 @@ def test_with_one_lane_evaluation_does_not_cut_documents(
     assert sorted(read(chunks)) == sorted(whole(ids, starts, end_id))
 
 
+@pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 6), st.integers(0, 5), st.integers(1, 9))
 def test_evaluation_predicts_every_target_once(
     lengths: list[int], line: bool, lanes: int, warm_up: int, length: int

@@ -114,6 +114,7 @@ ACTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_streams_in_a_pool_have_the_bits_of_single_streams(
@@ -203,6 +204,7 @@ def large(make: Callable[..., Model], cell: str, storage: str, threads: int) -> 
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_the_number_of_threads_changes_no_bit(

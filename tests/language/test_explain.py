@@ -223,6 +223,7 @@ def replaced_by_brute_force(predictor: Any, numbers: np.ndarray, target: int) ->
     return [float(whole - one) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
 def test_replacement_equals_the_mean_over_all_words(make: Make, documents: str) -> None:
@@ -257,6 +258,7 @@ def test_a_quick_answer_has_no_self_test_and_fewer_steps(make: Make) -> None:
     assert full.test == again.test
 
 
+@pytest.mark.slow
 def test_a_character_is_replaced_with_the_rest_of_its_word(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +338,7 @@ def test_unknown_tokens_keep_their_names(make: Make) -> None:
     assert numbers.inputs[1] == "<unk>"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 def test_only_the_last_tokens_of_a_long_text_are_explained(make: Make) -> None:
     predictor = open_language(make("lstm", scale=0.5))

@@ -49,6 +49,7 @@ def assert_whole_is_its_pieces(stream: Stream, n: int, **options: Any) -> str:
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "documents"), KINDS)
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_generate_joins_its_pieces(
@@ -261,6 +262,7 @@ for V, storage in ((2, "float32"), (11, "float32"), (11, "bf16")):
 """
 
 
+@pytest.mark.slow
 def test_steps_leak_no_memory_in_the_kernel(widest: Any) -> None:
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -160,6 +160,7 @@ def log_probability(model: Model, x: np.ndarray) -> np.ndarray:
     return log_softmax(y[-1, 0] @ head.T + arrays["head.bias"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"residual": True}, {"tied": True}], ids=str)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_gradient_equals_finite_differences(
@@ -220,6 +221,7 @@ def test_gradient_equals_that_of_torch(make: Make, documents: str) -> None:
     np.testing.assert_allclose(found.gradient, wanted, rtol=0, atol=max(1.0, *wanted) * FLOAT32)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)

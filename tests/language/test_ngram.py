@@ -89,6 +89,7 @@ def test_probabilities_equal_kneser_ney_by_definition(
         np.testing.assert_allclose(probabilities, expected, rtol=ROUNDING)
 
 
+@pytest.mark.slow
 @given(documents, st.lists(st.integers(0, V - 1), min_size=1, max_size=6), st.booleans())
 def test_probabilities_over_the_vocabulary_sum_to_one(
     train: list[list[int]], context: list[int], line: bool

@@ -269,6 +269,7 @@ def test_generated_words_are_spaced_from_the_prompt(make: Callable[..., Model]) 
         assert other.reset().generate(1, temperature=0) == token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(

@@ -167,6 +167,7 @@ def test_a_repeated_last_value_is_recognised(
     assert share_repeated(make, origins, horizon, spacing) >= least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origins", "horizon", "spacing"),
     [(1, 10, 1), (8, 1, 1), (20, 1, 1), (20, 10, 10), (200, 10, 2)],

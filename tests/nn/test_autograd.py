@@ -239,6 +239,7 @@ def test_changes_in_place_are_noticed(cell: Cell) -> None:
         y.sum().backward()
 
 
+@pytest.mark.slow
 @over_cells
 def test_checkpoints_and_hooks(cell: Cell) -> None:
     """Saved tensor hooks and checkpoints give the same bits."""

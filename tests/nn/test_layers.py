@@ -159,6 +159,7 @@ AROUND: dict[str, Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:`torch.jit.trace:DeprecationWarning",
     "ignore::torch.jit.TracerWarning",

@@ -67,6 +67,7 @@ def test_both_forms_give_one_value_and_gradient(
         close(in_order.numpy(), expected.numpy(), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_parallel", [True, False])
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_first_and_second_derivative(

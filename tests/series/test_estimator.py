@@ -94,6 +94,7 @@ def test_init_stores_and_fit_validates() -> None:
         model.fit([1.0, 2.0, 3.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "csv", "parquet", "jsonl"])
 def test_the_same_data_give_the_same_weights(fitted: Forecaster, kind: str, tmp_path: Path) -> None:
     frame = shop(0, 60)
@@ -175,6 +176,7 @@ class Spy:
         monkeypatch.setattr(elman.series.train, "train_forecaster", train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", [False, True])
 def test_cross_validation_trains_before_the_first_origin(
     monkeypatch: pytest.MonkeyPatch, refit: bool

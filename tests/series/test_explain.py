@@ -152,6 +152,7 @@ def test_only_the_repeated_values_explain_a_naive_forecast() -> None:
         assert told.score == pytest.approx(values[-lag], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_known_weight_gives_a_known_share() -> None:
     """The network has a single weight, from a known-future column, so the column's contribution is known."""
     series = load_series(sales(0, 30, more=5), OFFERS)
@@ -260,6 +261,7 @@ def test_a_forecast_bounded_by_0_leaves_a_residual() -> None:
     assert told.passed is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_neighbours_in_a_long_window_are_one_input(method: str) -> None:
     values = np.random.default_rng(0).normal(size=900)

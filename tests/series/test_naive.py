@@ -132,6 +132,7 @@ def sluggish(draw: np.random.Generator, n: int) -> np.ndarray:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [walk, white, sluggish])
 @pytest.mark.parametrize("n", [60, 300])
 def test_noise_has_no_season(kind: Callable[..., Any], n: int) -> None:

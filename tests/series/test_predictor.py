@@ -470,6 +470,7 @@ def test_the_point_is_the_median_or_the_mean(shop: ForecastPredictor) -> None:
 CLOSED = {"six days": [6], "Sunday to Thursday": [4, 5]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", CLOSED.values(), ids=CLOSED)
 def test_closed_days_are_not_forecast(days: list[int]) -> None:
     # 6 January 2020 is a Monday

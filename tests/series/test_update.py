@@ -59,6 +59,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("static", ORDERS, ids=",".join)
 def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_path: Path) -> None:
     names: dict[str, Any] = {"past": "wind,rain", "future": "offer"}

@@ -148,6 +148,7 @@ def test_values_without_a_logarithm_are_missing() -> None:
     assert same(gone, one([3.0, NAN, 4.0, NAN, 5.0], 5, of))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", [False, True])
 @given(
     values=st.lists(

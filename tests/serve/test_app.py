@@ -139,6 +139,7 @@ def test_forecast(post: Callable[..., Any], models: dict[str, Any]) -> None:
     assert one["history"]["value"][-2:] == [1.5, None]
 
 
+@pytest.mark.slow
 def test_predict_refuses_what_a_task_cannot_read(post: Callable[..., Any]) -> None:
     for body, words in (
         ({"model": "nobody", "input": "a"}, "no such model: got nobody; expected letters, words"),
@@ -291,6 +292,7 @@ def test_the_description_refers_to_no_other_site(fetch: Callable[..., Response])
     assert "http" not in text.replace("https://json-schema.org", "")
 
 
+@pytest.mark.slow
 def test_the_description_says_which_routes_need_the_token(models: dict[str, Any], ask: Any) -> None:
     async def described(**settings: Any) -> dict[str, Any]:
         async with ask(models, **settings) as client:
@@ -429,6 +431,7 @@ def test_an_event_stream_reserves_room_once(
     assert entered == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["/", "/healthz", "/page/draw.css"])
 def test_head_has_the_headers_of_get(fetch: Callable[..., Response], route: str) -> None:
     head, get = fetch("HEAD", route), fetch("GET", route)

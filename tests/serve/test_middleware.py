@@ -315,6 +315,7 @@ def test_head_is_answered_wherever_get_is(send: Callable[..., Any]) -> None:
         assert send("HEAD", path, host)[0] == status == send("GET", path, host)[0], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "there"),
     [

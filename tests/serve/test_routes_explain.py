@@ -75,6 +75,7 @@ def test_the_page_offers_all_methods() -> None:
     assert tuple(options.strip().removeprefix("<option>").split("<option>")) == METHODS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTS)
 def test_explain_a_word(
     post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str
@@ -108,6 +109,7 @@ def test_explain_labels_numbers_and_forecasts(
     assert reply == predictor.explain(series, 1).to_dict()
 
 
+@pytest.mark.slow
 def test_invalid_explanations_are_refused(post: Callable[..., dict[str, Any]]) -> None:
     for body, words in (
         ({"model": "letters"}, "input: got nothing"),
@@ -122,6 +124,7 @@ def test_invalid_explanations_are_refused(post: Callable[..., dict[str, Any]]) -
         assert words in post("/v1/explain", body, 400)["error"]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTS)
 def test_unroll(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     text, predictor = TEXTS[name], models[name]
@@ -144,6 +147,7 @@ def test_unroll_an_empty_text(post: Callable[..., dict[str, Any]], models: dict[
     drawing(reply["svg"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["words", "lines"])
 def test_replace(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     """The position counts from the start of the document."""
@@ -178,6 +182,7 @@ def test_units(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> N
     assert "too little to find units on" in reply["note"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEXTS)
 def test_trace(post: Callable[..., dict[str, Any]], models: dict[str, Any], name: str) -> None:
     text = TEXTS[name]
@@ -231,6 +236,7 @@ def test_the_steps_of_a_labelled_sequence_are_limited(
             assert error["message"] == "input: got 4 steps; expected at most 3"
 
 
+@pytest.mark.slow
 def test_memory(post: Callable[..., dict[str, Any]], models: dict[str, Any]) -> None:
     text = "abc dad " * 20
     reply = post("/v1/memory", {"model": "letters", "input": text, "svg": True})

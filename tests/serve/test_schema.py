@@ -228,6 +228,7 @@ FIELDS = "model, input, inputs, k, horizon, series"
 EXPECTED_METHOD = "'replacement', 'decomposition', 'integrated gradients' or 'leave-one-out'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "body", "line"),
     [

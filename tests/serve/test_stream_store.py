@@ -78,6 +78,7 @@ def same(answer: StreamReply, stream: Stream, k: int) -> None:
         assert ours == pytest.approx(theirs, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 def test_interleaved_streams_answer_like_streams_alone(

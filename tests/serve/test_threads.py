@@ -111,6 +111,7 @@ def test_an_abandoned_computation_ends_at_its_next_pause(
     asyncio.run(go())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("route", "body"),
     [

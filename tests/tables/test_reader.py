@@ -115,6 +115,7 @@ def test_values_of_each_kind() -> None:
     assert columns["#large"][0] == 9007199254740993
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(allow_nan=False) | st.none(), min_size=1))
 def test_numbers_are_the_same_bits_from_text_and_frame(values: list[float | None]) -> None:
     texts = [None if value is None else repr(value) for value in values]

@@ -24,6 +24,7 @@ def counted(text: str, **options: Any) -> TextCodec:
     return count_vocabulary([text], min_count=1, **options)[0]
 
 
+@pytest.mark.slow
 @given(ANY)
 def test_characters_round_trip_exactly(text: str) -> None:
     codec = counted(text)
@@ -34,6 +35,7 @@ def test_characters_round_trip_exactly(text: str) -> None:
     assert codec.decode(ids) == text
 
 
+@pytest.mark.slow
 @given(ANY.map(lambda text: text.replace("\r", "\n")))
 def test_lines_of_characters_round_trip_exactly(text: str) -> None:
     codec = counted(text, documents="line")
@@ -170,6 +172,7 @@ def test_long_words_are_bounded_by_their_characters(monkeypatch: pytest.MonkeyPa
     assert counter.common()[0] == ("again", 400)
 
 
+@pytest.mark.slow
 @given(st.lists(ANY, max_size=5))
 def test_characters_are_counted_over_blocks(blocks: list[str]) -> None:
     counter = TokenCounter("char")
@@ -193,6 +196,7 @@ def test_a_number_outside_the_vocabulary(number: int) -> None:
         counted("ab").decode([1, number])
 
 
+@pytest.mark.slow
 @given(WORDS, st.sampled_from(["char", "word"]), st.sampled_from(["file", "line"]))
 def test_a_codec_round_trips_through_parts_and_pickle(
     text: str, level: str, documents: str

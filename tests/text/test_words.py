@@ -83,6 +83,7 @@ def test_the_tokens_of_pieces_are_the_tokens_of_the_text(text: str, split: str) 
     assert [t for piece in pieces(text) for t in tokenise(piece, split)] == tokenise(text, split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", ["", "wort", "字、", " ", "👩‍👩‍👧", "it's"])
 @given(text=st.lists(TEXTS, max_size=8), split=SPLITS)
 def test_tokens_do_not_depend_on_blocks(filler: str, text: list[str], split: str) -> None:
@@ -104,6 +105,7 @@ def test_tokens_do_not_depend_on_blocks(filler: str, text: list[str], split: str
     assert apart == whole
 
 
+@pytest.mark.slow
 def test_a_text_without_white_space_is_cut_into_blocks() -> None:
     blocks = ["字、" * (1 << 18)] * 5
     anew = list(blocks_of_whole_words(blocks, "words"))
@@ -134,6 +136,7 @@ def test_tokens_split_at_white_space_are_joined_by_spaces() -> None:
     assert "".join(separator(a, b, "whitespace") + b for a, b in pairs) == "= Title =\nit 's ."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["words", "whitespace", "log"])
 @given(text=st.text(st.sampled_from("ab1 .,'\n\r\té-:0x<>_/"), max_size=60))
 def test_spans_contain_their_tokens(split: str, text: str) -> None:

@@ -92,6 +92,7 @@ def test_the_written_signatures_are_fresh() -> None:
     assert subprocess.run([sys.executable, tool, "--check"], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_verbose_shows_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     events: list[str] = []
     elman.LanguageModel(**SMALL).fit(TEXT, watch=lambda event: events.append(event["event"]))

@@ -21,6 +21,7 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "m.safetensors"
 
 
+@pytest.mark.slow
 def test_two_trainings_do_not_share_an_output(manual: str, output: Path) -> None:
     refused: list[str] = []
 
