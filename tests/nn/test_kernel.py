@@ -192,6 +192,7 @@ def expected_of_packed(packed: Packed) -> dict[str, np.ndarray]:
     return results(over_each_alone(forward, packed), module, *packed.case.batch())
 
 
+@pytest.mark.slow
 @by_id("packed", PACKED)
 def test_packed_equals_each_sequence_alone(packed: Packed, kernel: Any) -> None:
     """All bits are equal except in gradients of weights, which add up over the sequences in another order."""

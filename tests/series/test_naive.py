@@ -29,6 +29,7 @@ series = st.lists(
 @given(series, st.integers(1, 9), st.integers(1, 50))
 @example([1.3482698511467367e308, 0.0, 1.348269851146737e308, 0.0], 1, 1)
 @example([float("inf"), float("inf"), 0.0], 1, 1)
+@example([1.7440185123494264e308, 0.0, 1.7440185123494264e308, float("nan"), 0.0], 1, 1)
 def test_any_series_has_finite_forecasts(values: list[float], horizon: int, season: int) -> None:
     found = [
         naive(values, horizon),

@@ -305,5 +305,6 @@ def _spreads(
         spread = np.abs(known).max(initial=0.0)
         if spread > 0:
             spread *= np.sqrt(np.mean((known / spread) ** 2))
-        spreads[name] = (point, float(np.ldexp(spread, power)), growth)
+        # The spread of errors in both directions may lie above the largest float; 0 · inf is not a number.
+        spreads[name] = (point, float(np.ldexp(spread, power).clip(max=_MAX)), growth)
     return spreads
