@@ -111,10 +111,10 @@ def load(
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
     Args:
-        path: the model file.
+        path: The model file.
         storage: "float32", or "bf16" to read the weights of a language model rounded to bfloat16. They then
             take half the bytes, so that larger networks answer faster.
-        kind: the class that the model must have, such as `elman.LanguagePredictor`. Editors and type
+        kind: The class that the model must have, such as `elman.LanguagePredictor`. Editors and type
             checkers then know the methods of the result.
 
     Raises:

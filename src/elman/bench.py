@@ -81,10 +81,10 @@ def interleave(
     """Time the sides in turn; return the seconds per step of each side, one sample for each round.
 
     Args:
-        sides: the sides by name.
-        rounds: smallest number of rounds; two further rounds before them are not counted.
-        seconds: time after which no round starts, once there are enough rounds.
-        sample: approximate duration of a sample in seconds; the call is repeated to fill it.
+        sides: The sides by name.
+        rounds: Smallest number of rounds; two further rounds before them are not counted.
+        seconds: Time after which no round starts, once there are enough rounds.
+        sample: Approximate duration of a sample in seconds; the call is repeated to fill it.
     """
     end = time.monotonic() + seconds
     calls = {}

@@ -42,7 +42,7 @@ def open_model(model: Model, storage: str = "float32") -> Predictor:
     """Return the predictor of the task that `model` was trained for.
 
     Args:
-        model: the trained model.
+        model: The trained model.
         storage: "float32", or "bf16" for weights rounded to half the bytes.
 
     Raises:
@@ -56,7 +56,7 @@ def model_types(name: object) -> ModelTypes:
     """Return the configuration and codec class of a task.
 
     Args:
-        name: the task that a model file names; a damaged file may hold anything.
+        name: The task that a model file names; a damaged file may hold anything.
 
     Raises:
         ModelFileError: no task has this name.

@@ -39,8 +39,8 @@ def find(name: str, activation: str = "tanh") -> Cell:
     """Return a cell by its name.
 
     Args:
-        name: one of `CELLS`.
-        activation: the function f of cell "rnn"; every other cell accepts "tanh" alone.
+        name: One of `CELLS`.
+        activation: The function f of cell "rnn"; every other cell accepts "tanh" alone.
 
     Raises:
         OptionError: the cell or the activation is unknown, or they do not go together.

@@ -52,10 +52,10 @@ class Layer:
     """One recurrent layer in one or two directions, ready to run.
 
     Args:
-        cell: the cell of the layer.
-        arrays: the parameters by PyTorch's names, those of the backward direction with suffix ``_reverse``.
-        name: prefix of these names, such as "layers.0" for "layers.0.weight_ih"; empty without prefix.
-        dtype: type of the calculation. The kernel runs float32; numpy runs float64 as the oracle of tests.
+        cell: The cell of the layer.
+        arrays: The parameters by PyTorch's names, those of the backward direction with suffix ``_reverse``.
+        name: Prefix of these names, such as "layers.0" for "layers.0.weight_ih"; empty without prefix.
+        dtype: Type of the calculation. The kernel runs float32; numpy runs float64 as the oracle of tests.
 
     Raises:
         InputError: the arrays lack a parameter that the cell needs.
@@ -118,8 +118,8 @@ class Layer:
         numpy computes the direction again with `bounded` states.
 
         Args:
-            x: the rows of all steps, ``[N, I]``.
-            sizes: the number of running sequences at each step, ``[T]``.
+            x: The rows of all steps, ``[N, I]``.
+            sizes: The number of running sequences at each step, ``[T]``.
         """
         start = self.start(int(sizes[0]))
         outputs, ends = [], []
@@ -192,11 +192,11 @@ class Layer:
         """Yield each time step in running order: its rows, the step, and all states ``[B, H]`` after it.
 
         Args:
-            gx: gate sums from the input, ``[N, G·H]``; see `input_sums`.
-            sizes: the number of running sequences at each step, ``[T]``.
-            start: the start state, an array ``[B, H]`` for each state of the cell.
+            gx: Gate sums from the input, ``[N, G·H]``; see `input_sums`.
+            sizes: The number of running sequences at each step, ``[T]``.
+            start: The start state, an array ``[B, H]`` for each state of the cell.
             direction: 0 runs from the first step to the last, 1 from the last to the first.
-            limited: whether to keep every state finite; finite states do not change.
+            limited: Whether to keep every state finite; finite states do not change.
         """
         weights, cell, ops, state = self.directions[direction], self.cell, numpy_ops(), start
         # the row behind the last one of each step
@@ -233,11 +233,11 @@ def layer_sequence(
     """Run one layer in numpy over a whole batch of sequences with equal lengths.
 
     Args:
-        cell: the cell of the layer.
-        parameters: the parameters by PyTorch's names without suffix (see `Cell.parameters`); no biases is
+        cell: The cell of the layer.
+        parameters: The parameters by PyTorch's names without suffix (see `Cell.parameters`); no biases is
             fine.
-        x: the inputs ``[T, B, I]``. The calculation has the type of `x`: float64 in gives float64 out.
-        state: the start state, an array ``[B, H]`` for each of ``cell.states``; zeros if None.
+        x: The inputs ``[T, B, I]``. The calculation has the type of `x`: float64 in gives float64 out.
+        state: The start state, an array ``[B, H]`` for each of ``cell.states``; zeros if None.
 
     Returns:
         The outputs ``[T, B, H]`` and the last state.

@@ -40,11 +40,11 @@ class Layers:
     """The recurrent layers of a model, ready to record a pass.
 
     Args:
-        config: names the cell and the number of layers.
-        arrays: the parameters by the names of the model file.
-        names: prefix of each layer's parameters (default: "layers.0", "layers.1" and so on).
-        residual: whether each layer but the first adds its input to its output.
-        dtype: float32 runs in the kernel if there is one; float64 runs in numpy.
+        config: Names the cell and the number of layers.
+        arrays: The parameters by the names of the model file.
+        names: Prefix of each layer's parameters (default: "layers.0", "layers.1" and so on).
+        residual: Whether each layer but the first adds its input to its output.
+        dtype: Float32 runs in the kernel if there is one; float64 runs in numpy.
         kernel: False runs float32 in numpy too. Steps, states, gates and the frozen backward pass need a
             pass in numpy anyway, so a caller that wants only these avoids a pass in the kernel.
     """
@@ -76,8 +76,8 @@ class Layers:
         """Run the layers and record the pass.
 
         Args:
-            x: the inputs ``[T, B, I]``, with T and B at least 1.
-            start: the start state ``[directions, S, B, H]`` of each layer; zeros if None.
+            x: The inputs ``[T, B, I]``, with T and B at least 1.
+            start: The start state ``[directions, S, B, H]`` of each layer; zeros if None.
 
         Raises:
             InputError: a hidden state overflows.
@@ -180,9 +180,9 @@ class Passage:
         In the frozen network ``sum(dx · x) + sum(dstart · start) + bias`` equals that sum up to rounding.
 
         Args:
-            dy: weights of the outputs, ``[T, B, directions·H]``.
-            frozen: whether to go back through the frozen network instead of the true one.
-            dend: weights of the last layer's last states, ``[directions, S, B, H]``; zeros if None.
+            dy: Weights of the outputs, ``[T, B, directions·H]``.
+            frozen: Whether to go back through the frozen network instead of the true one.
+            dend: Weights of the last layer's last states, ``[directions, S, B, H]``; zeros if None.
         """
         layers = self.layers
         dy = dy.astype(layers.dtype)

@@ -30,11 +30,11 @@ def pool(
     """Return one row ``[B, P·D]`` for each sequence: the results of all `ways` side by side.
 
     Args:
-        ways: names of poolings.
-        y: outputs of the last layer, ``[N, D]``.
-        end: last states of the last layer, ``[directions, S, B, H]``.
-        sizes: number of running sequences at each step, ``[T]``.
-        attention: the vector w as ``[1, D]``; None without attention.
+        ways: Names of poolings.
+        y: Outputs of the last layer, ``[N, D]``.
+        end: Last states of the last layer, ``[directions, S, B, H]``.
+        sizes: Number of running sequences at each step, ``[T]``.
+        attention: The vector w as ``[1, D]``; None without attention.
     """
     pooled: list[np.ndarray] = []
     for way in ways:
@@ -66,13 +66,13 @@ def pool_backward(
     and ``(gradient · y).sum()`` is the pooled value itself.
 
     Args:
-        ways: names of poolings.
-        y: outputs of the last layer, ``[N, D]``.
-        sizes: number of running sequences at each step, ``[T]``.
-        d_pooled: gradient of the pooled rows, ``[B, P·D]``.
-        attention: the vector w as ``[1, D]``; None without attention.
-        hidden_size: units of one direction; "last" divides D into directions.
-        frozen: whether to hold the weights of attention constant.
+        ways: Names of poolings.
+        y: Outputs of the last layer, ``[N, D]``.
+        sizes: Number of running sequences at each step, ``[T]``.
+        d_pooled: Gradient of the pooled rows, ``[B, P·D]``.
+        attention: The vector w as ``[1, D]``; None without attention.
+        hidden_size: Units of one direction; "last" divides D into directions.
+        frozen: Whether to hold the weights of attention constant.
     """
     columns = _columns(sizes)
     # the gradients of all poolings add up

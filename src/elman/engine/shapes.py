@@ -24,10 +24,10 @@ def check(array: Shaped, pattern: str, name: str, **sizes: int) -> dict[str, int
     """Return the size of every letter in `pattern`.
 
     Args:
-        array: the array to check.
-        pattern: one word for each axis: a letter, a number, or a product such as ``G*H``.
-        name: what the error calls the array.
-        sizes: sizes that are known. A letter has the same size wherever it occurs.
+        array: The array to check.
+        pattern: One word for each axis: a letter, a number, or a product such as ``G*H``.
+        name: What the error calls the array.
+        sizes: Sizes that are known. A letter has the same size wherever it occurs.
 
     Raises:
         ShapeError: the array has another shape.

@@ -28,5 +28,5 @@ def count_replacements(budget: int, cost: int, *, quick: bool) -> int:
     """
     if quick:
         return MIN_REPLACEMENTS
-    # As many as the budget allows, within the bounds; a cost of 0 means that there is no input.
+    # Draw as many replacements as the budget allows, within the bounds. The cost is 0 if there is no input.
     return min(MAX_REPLACEMENTS, max(MIN_REPLACEMENTS, budget // max(1, cost)))

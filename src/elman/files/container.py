@@ -110,10 +110,10 @@ def write(
     The same content gives the same bytes.
 
     Args:
-        path: the file.
-        arrays: arrays by name, of the types in `_DTYPES`.
+        path: The file.
+        arrays: Arrays by name, of the types in `_DTYPES`.
         metadata: JSON values by name.
-        limits: the limits of `read`, which must be able to read the file.
+        limits: The limits of `read`, which must be able to read the file.
 
     Raises:
         OutputError: the file cannot be written.

@@ -41,7 +41,7 @@ def set_lookup(lookup: Callable[[object], ModelTypes]) -> None:
     """Set the function that finds the configuration and codec class of a task by its name.
 
     Args:
-        lookup: raises ModelFileError for anything but the name of a task.
+        lookup: Raises ModelFileError for anything but the name of a task.
     """
     global _lookup
     _lookup = lookup

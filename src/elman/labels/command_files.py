@@ -28,10 +28,10 @@ def read_examples(
     """Return the labelled sequences of several files.
 
     Args:
-        files: tables, tag files, or lines with labels.
+        files: Tables, tag files, or lines with labels.
         task: "classify", "regress" or "tag".
-        columns: columns of the tables.
-        reading: options that say how to read the files.
+        columns: Columns of the tables.
+        reading: Options that say how to read the files.
 
     Raises:
         OptionError: the option that names the label column of a table is missing.

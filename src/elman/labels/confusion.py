@@ -84,7 +84,7 @@ def _score(
         return np.asarray(right.sum(-1) / max(1, support.sum()))
     # recall is right / support, and F1 is 2 · right / (support + answered)
     divisor = support if metric == "macro_recall" else (support + answered) / 2
-    # the last class stands for all unseen labels, each of which counts as a class
+    # The last class stands for all unseen labels; each of them counts as a class.
     counted = (divisor > 0).sum(-1) + max(0, unseen - 1)
     return np.asarray((right / np.maximum(divisor, 0.5)).sum(-1) / np.maximum(1, counted))
 

@@ -154,7 +154,7 @@ class Classification:
         chosen = [("all entities", self.entities), *types][:MAX_ROWS_SHOWN]
         rows = [(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in chosen]
         more = len(types) + 1 - len(chosen)
-        note = f"and {more} more types, of which fewer are missed"
+        note = f"and {more} more types with fewer misses"
         return _table(f"entities, {self.entities.scheme}", rows, note if more else "")
 
     def _class_table(self) -> list[str]:

@@ -75,7 +75,7 @@ def _held_out(event: Facts) -> dict[str, Facts]:
 
 
 def _unknown(facts: Facts) -> str:
-    # A set may be empty, of which no token is unknown.
+    # An empty set has no unknown tokens.
     return f"{100 * facts['unknown'] / max(1, facts['tokens']):.2f} %"
 
 

@@ -55,7 +55,7 @@ class Network:
 
     Args:
         model: The trained model.
-        dtype: float32, or float64 for reference results.
+        dtype: Float32, or float64 for reference results.
         storage: "float32", or "bf16" to read weights rounded to bfloat16: half the memory traffic of a step.
 
     Raises:

@@ -54,11 +54,11 @@ def linear_cross_entropy(
     V]``. Without the kernel, torch stores them.
 
     Args:
-        input: hidden states ``[.., H]``.
+        input: Hidden states ``[.., H]``.
         weight: ``[V, H]``.
         bias: ``[V]``.
-        target: class numbers ``[..]``.
-        ignore_index: rows with this target are left out.
+        target: Class numbers ``[..]``.
+        ignore_index: Rows with this target are left out.
         reduction: "mean" over the rows that are not left out, or "sum".
 
     Raises:

@@ -78,11 +78,11 @@ def run(
     """Run a recurrent module over a batch.
 
     Args:
-        module: the module; in training mode its dropout acts between the layers.
+        module: The module; in training mode its dropout acts between the layers.
         x: ``[T, B, I]``, ``[B, T, I]`` with batch_first, ``[T, I]`` for one sequence, or packed.
-        hx: the start state ``[layers·directions, B, H]`` (without B for one sequence), or a tuple of these
+        hx: The start state ``[layers·directions, B, H]`` (without B for one sequence), or a tuple of these
             for a cell with several states; zeros if None.
-        direction: the function that runs one direction of one layer (default: the kernel's if the kernel can
+        direction: The function that runs one direction of one layer (default: the kernel's if the kernel can
             take the module, otherwise torch's).
 
     Returns:

@@ -63,13 +63,13 @@ def direction(
     """Return the outputs ``[N, H]`` and the last states ``[B, H]`` of one direction.
 
     Args:
-        cell: the cell of the layer.
-        parameters: the parameters of the direction by PyTorch's names without suffix.
-        data: the inputs ``[N, I]``; with `tokens` a table ``[V, I]``.
-        batch_sizes: the number of running sequences at each step.
-        start: the start state, ``[B, H]`` for each state of the cell.
-        backward: whether to run from the last step to the first.
-        tokens: the row of `data` that each step reads, ``[N]``.
+        cell: The cell of the layer.
+        parameters: The parameters of the direction by PyTorch's names without suffix.
+        data: The inputs ``[N, I]``; with `tokens` a table ``[V, I]``.
+        batch_sizes: The number of running sequences at each step.
+        start: The start state, ``[B, H]`` for each state of the cell.
+        backward: Whether to run from the last step to the first.
+        tokens: The row of `data` that each step reads, ``[N]``.
     """
     if tokens is not None:
         data = functional.embedding(tokens, data)

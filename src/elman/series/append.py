@@ -38,10 +38,10 @@ def append_series(
     Without dates, new values follow the last value. The columns of `new` may come in any order.
 
     Args:
-        known: the series to continue.
-        new: the new rows, read with the same columns and the same frequency.
-        gaps: the policy for steps between both: mask (left missing), fill or error.
-        overlap: the policy for steps that both have with different values: error, replace (the new values
+        known: The series to continue.
+        new: The new rows, read with the same columns and the same frequency.
+        gaps: The policy for steps between both: mask (left missing), fill or error.
+        overlap: The policy for steps that both have with different values: error, replace (the new values
             win) or keep (the known values win). Equal values always pass.
 
     Raises:
@@ -222,9 +222,9 @@ def with_future_rows(
     """Return `history` with the known-future covariates of the next steps, and notes for the user.
 
     Args:
-        history: the series to forecast.
-        rows: rows with known-future covariates; a target among them is ignored.
-        horizon: the number of steps to forecast.
+        history: The series to forecast.
+        rows: Rows with known-future covariates; a target among them is ignored.
+        horizon: The number of steps to forecast.
 
     Raises:
         DataError: no row is for a series and a step to forecast.

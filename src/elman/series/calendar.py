@@ -202,9 +202,9 @@ def without_jitter(
     Stamps jitter if each is less than a tenth of a step, and less than five minutes, off its step.
 
     Args:
-        times: datetime64[us].
-        step: the step in microseconds; 0 takes the usual step (whole ms, s, min or h) nearest to the median.
-        start: a stamp that lies on a step (default: the stamps themselves show where the steps lie).
+        times: Datetime64[us].
+        step: The step in microseconds; 0 takes the usual step (whole ms, s, min or h) nearest to the median.
+        start: A stamp that lies on a step (default: the stamps themselves show where the steps lie).
 
     >>> without_jitter(np.array([10_000, 1_000_000, 1_980_000], "datetime64[us]")).astype(int).tolist()
     [0, 1000000, 2000000]

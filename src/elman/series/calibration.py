@@ -43,11 +43,11 @@ def mean_factor(
     Each window counts alike, whatever the size of its series, and few values are trusted less.
 
     Args:
-        rule: the window rule.
-        windows: the N windows.
+        rule: The window rule.
+        windows: The N windows.
         quantiles: ``[N, h, Q]``, in units of the windows.
         truth: ``[N, h]``, in units of the windows, NaN where missing.
-        levels: the quantile levels.
+        levels: The quantile levels.
     """
     known = np.isfinite(truth)
     if not (rule.log or rule.nonnegative) or not known.any():
@@ -77,8 +77,8 @@ def conformal_corrections(
     Args:
         quantiles: ``[N, h, Q]``, in units of the windows.
         truth: ``[N, h]``, in units of the windows, NaN where missing.
-        levels: the quantile levels, symmetric around 0.5.
-        only_widen: whether intervals may not become narrower, because few windows show too little.
+        levels: The quantile levels, symmetric around 0.5.
+        only_widen: Whether intervals may not become narrower, because few windows show too little.
     """
     corrections = np.zeros(len(levels))
     known, truth = np.isfinite(truth), truth.clip(-MAX_DISTANCE, MAX_DISTANCE)

@@ -149,12 +149,12 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         """Train on series and return self.
 
         Args:
-            X: a path, a data frame (long or wide), or arrays.
-            y: ignored; scikit-learn passes it.
-            output: the model file to write.
-            resume: whether to continue an interrupted run.
-            watch: is called with every event of the run.
-            verbose: whether to print the progress.
+            X: A path, a data frame (long or wide), or arrays.
+            y: Ignored; scikit-learn passes it.
+            output: The model file to write.
+            resume: Whether to continue an interrupted run.
+            watch: Is called with every event of the run.
+            verbose: Whether to print the progress.
 
         Raises:
             DataError: the series cannot be read, or are too short.
@@ -204,10 +204,10 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         The last origin is a horizon before the end.
 
         Args:
-            X: the series, as for `fit`.
-            windows: the number of origins of each series.
-            step: time steps between two origins (default: the horizon).
-            refit: whether to train at each origin; otherwise the network is trained before the first origin,
+            X: The series, as for `fit`.
+            windows: The number of origins of each series.
+            step: Time steps between two origins (default: the horizon).
+            refit: Whether to train at each origin; otherwise the network is trained before the first origin,
                 and reads the values up to each later one.
 
         Raises:

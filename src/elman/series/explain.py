@@ -76,12 +76,12 @@ def explain_forecast(
     by 0 leaves a residual.
 
     Args:
-        predictor: what `elman.load` returns for a forecaster.
-        what: the id of a series, or rows of one other series, read as those of training (default: the only
+        predictor: What `elman.load` returns for a forecaster.
+        what: The id of a series, or rows of one other series, read as those of training (default: the only
             known series).
-        target: the step ahead, from 1 (default: the mean of the whole horizon).
+        target: The step ahead, from 1 (default: the mean of the whole horizon).
         method: "replacement" (the default), "decomposition", "integrated gradients" or "leave-one-out".
-        quick: whether to omit the self-test and to replace fewer times, for a first answer.
+        quick: Whether to omit the self-test and to replace fewer times, for a first answer.
 
     Raises:
         DataError: there is no such series, or more than one.
@@ -102,9 +102,9 @@ def forecast_picture(
     A block of lags distributes its share evenly.
 
     Args:
-        predictor: the forecaster.
-        what: the series, as for `explain_forecast`.
-        explanation: an explanation of this series (default: computed here).
+        predictor: The forecaster.
+        what: The series, as for `explain_forecast`.
+        explanation: An explanation of this series (default: computed here).
 
     Raises:
         DataError, OptionError, InputError: as `explain_forecast`.

@@ -124,7 +124,7 @@ class Forecast:
         the column median. Steps on which a series never has a value have no row.
 
         Args:
-            percents: the intervals (default: those of training).
+            percents: The intervals (default: those of training).
 
         Raises:
             OptionError: there is no such interval.
@@ -183,8 +183,8 @@ class Forecast:
         """Draw the history and the forecast of one series as a matplotlib figure.
 
         Args:
-            series: its id (default: the first series).
-            percents: the intervals (default: those of training).
+            series: Its id (default: the first series).
+            percents: The intervals (default: those of training).
 
         Raises:
             DataError: there is no such series.

@@ -311,8 +311,8 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
     """Put each series on its regular grid, in the order of their ids.
 
     Args:
-        rows: the rows; notes about changes are added to them.
-        options: the frequency, and the policies for missing values, gaps and duplicates.
+        rows: The rows; notes about changes are added to them.
+        options: The frequency, and the policies for missing values, gaps and duplicates.
 
     Returns:
         The grids of all series with a value, and their common frequency.

@@ -354,9 +354,9 @@ def read_rows(
     """Read the rows of all series in a table, by the rules of this module.
 
     Args:
-        source: a path, a data frame, a list of rows, or arrays.
-        options: the columns and the format of their dates.
-        future_only: whether target and past covariates may be absent, for known-future rows.
+        source: A path, a data frame, a list of rows, or arrays.
+        options: The columns and the format of their dates.
+        future_only: Whether target and past covariates may be absent, for known-future rows.
 
     Raises:
         DataError: the table cannot be read, or can be read in several ways.

@@ -38,7 +38,7 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
     spread = np.array([np.nanstd(values) or 1.0 for values in windows.values])
 
     def forecast(rows: Sequence[int], lag: int) -> np.ndarray:
-        """Return the forecasts of some windows, of which only the last `lag` steps are known."""
+        """Return the forecasts of windows in which only the last `lag` steps are known."""
         selected = windows.at(rows)
         values, past = _last_known(selected.values, lag), _last_known(selected.past, lag)
         return np.asarray(predictor.forecast(replace(selected, values=values, past=past)).median)

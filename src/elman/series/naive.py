@@ -245,10 +245,10 @@ def naive_quantiles(
 
     Args:
         values: ``[T]``.
-        horizon: the number of steps H.
-        season: steps of the season of the seasonal naive forecast, 1 for none.
-        levels: the quantile levels.
-        seasons: further seasons, each with a seasonal naive forecast named by its steps.
+        horizon: The number of steps H.
+        season: Steps of the season of the seasonal naive forecast, 1 for none.
+        levels: The quantile levels.
+        seasons: Further seasons, each with a seasonal naive forecast named by its steps.
 
     Returns:
         naive, seasonal naive, drift, and average: the mean of the last three seasons, three horizons or 30

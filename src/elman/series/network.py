@@ -56,10 +56,10 @@ def forward(
     """Run the network of this module's formula in the type of `x` and `weights`.
 
     Args:
-        weights: the parameters of one member, by the names of `ForecastConfig.parameters`.
+        weights: The parameters of one member, by the names of `ForecastConfig.parameters`.
         x: ``[S, B, F]``.
-        ahead: the number of future segments.
-        recurrent: maps the inputs of the recurrent layers to their outputs, both ``[S, B, H]``.
+        ahead: The number of future segments.
+        recurrent: Maps the inputs of the recurrent layers to their outputs, both ``[S, B, H]``.
     """
     read = recurrent_inputs(weights, x)
     y = recurrent(read)

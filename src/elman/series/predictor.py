@@ -69,9 +69,9 @@ class ForecastPredictor(Predictor):
         """Read series with the columns, frequency, clocks and policies of training.
 
         Args:
-            source: a path, a data frame or arrays; a `SeriesSet` is only checked.
-            future_only: whether the rows hold only known-future covariates.
-            options: fields of `SeriesOptions` that differ from training.
+            source: A path, a data frame or arrays; a `SeriesSet` is only checked.
+            future_only: Whether the rows hold only known-future covariates.
+            options: Fields of `SeriesOptions` that differ from training.
 
         Raises:
             DataError: the rows cannot be read, or have other columns or another frequency.
@@ -139,8 +139,8 @@ class ForecastPredictor(Predictor):
         New ids become new series. Rows that are known already change nothing if their values are equal.
 
         Args:
-            source: the rows, read as those of training: a path, a data frame, arrays.
-            options: policies of `SeriesOptions` that differ from training, and ``overlap`` for known rows
+            source: The rows, read as those of training: a path, a data frame, arrays.
+            options: Policies of `SeriesOptions` that differ from training, and ``overlap`` for known rows
                 with other values: "error", "replace" (the new values win) or "keep" (the known ones win).
 
         Raises:
@@ -199,10 +199,10 @@ class ForecastPredictor(Predictor):
         Steps on which a series never has a value, such as closed days, are NaN and have no row in the table.
 
         Args:
-            horizon: the number of steps (default: that of training, which is also the most).
-            series: other series to forecast instead of the known ones, read as those of training.
-            future: a table with the known-future covariates of the next steps; its target is ignored.
-            point: the content of the column y_hat, "median" or "mean". Means add up over time and series;
+            horizon: The number of steps (default: that of training, which is also the most).
+            series: Other series to forecast instead of the known ones, read as those of training.
+            future: A table with the known-future covariates of the next steps; its target is ignored.
+            point: The content of the column y_hat, "median" or "mean". Means add up over time and series;
                 for counts that are mostly 0 the median is 0.
 
         Raises:
@@ -323,10 +323,10 @@ class ForecastPredictor(Predictor):
         The rows continue the known series; the forecast at each origin reads all values before it.
 
         Args:
-            source: rows that follow the known series, read as by `update`.
-            windows: the number of origins of each series at most, the last ones (default: all).
-            step: time steps between two origins (default: the horizon).
-            options: as for `update`.
+            source: Rows that follow the known series, read as by `update`.
+            windows: The number of origins of each series at most, the last ones (default: all).
+            step: Time steps between two origins (default: the horizon).
+            options: As for `update`.
 
         Raises:
             DataError: the rows cannot be read, or have no value after the known ones.
@@ -367,10 +367,10 @@ class ForecastPredictor(Predictor):
         """Forecast `series` from rolling origins, for a report.
 
         Args:
-            series: the series with the values to compare.
-            before: the number of values before the first origin, by id.
-            count: the number of origins of each series at most, the last ones; None for all.
-            step: time steps between two origins.
+            series: The series with the values to compare.
+            before: The number of values before the first origin, by id.
+            count: The number of origins of each series at most, the last ones; None for all.
+            step: Time steps between two origins.
         """
         which, origins = [], []
         for number, values in enumerate(series.values):

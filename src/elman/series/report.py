@@ -168,8 +168,8 @@ def report_windows(
     """Return forecasts of `series` with the values that came, for a report.
 
     Args:
-        codec: the codec; it knows the plausible seasons.
-        series: the series.
+        codec: The codec; it knows the plausible seasons.
+        series: The series.
         which: ``[N]`` index of each forecast's series.
         origins: ``[N]`` number of values before each forecast.
         quantiles: ``[N, H, Q]``.
@@ -283,8 +283,8 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     """Measure forecasts, given as quantiles, and compare them with the simple forecasts.
 
     Args:
-        windows: the forecasts, all with the same horizon; those without a true value are left out.
-        levels: the quantile levels, 0.5 among them.
+        windows: The forecasts, all with the same horizon; those without a true value are left out.
+        levels: The quantile levels, 0.5 among them.
 
     Raises:
         OptionError: the levels are not shares, or lack 0.5.

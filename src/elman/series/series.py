@@ -98,7 +98,7 @@ class SeriesSet:
         A series with no more values than that remains, without values.
 
         Args:
-            steps: the number of values to leave out, of all series or of each.
+            steps: The number of values to leave out, of all series or of each.
 
         >>> load_series([1, 2, 3]).before(2).values
         (array([1.]),)
@@ -196,8 +196,8 @@ def encode_static(
     """Encode the static columns as numbers.
 
     Args:
-        rows: the rows; a note is added to them for categories that the model does not know.
-        known: the categories of a trained model, or None to take them from the rows.
+        rows: The rows; a note is added to them for categories that the model does not know.
+        known: The categories of a trained model, or None to take them from the rows.
 
     Returns:
         The encoded columns as float64 ``[N, S]``, their names, and the categories of each text column.
@@ -246,11 +246,11 @@ def load_series(
     """Read series from a table of any kind that `read_table` takes, or from arrays.
 
     Args:
-        source: a path or a data frame, long or wide (`elman.series.layout` has the rules); a vector
+        source: A path or a data frame, long or wide (`elman.series.layout` has the rules); a vector
             ``[T]``, a matrix ``[N, T]``, a list of vectors, or a dict of vectors by id.
-        options: the columns and the policies for faulty rows.
-        categories: the categories of static texts that a trained network knows.
-        future_only: whether the rows hold only known-future covariates.
+        options: The columns and the policies for faulty rows.
+        categories: The categories of static texts that a trained network knows.
+        future_only: Whether the rows hold only known-future covariates.
 
     Raises:
         DataError: the table cannot be read, or a row is faulty and no policy covers the fault.

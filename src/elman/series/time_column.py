@@ -57,9 +57,9 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
     """Return the `date_format` of numbers that can only be dates, None for other numbers.
 
     Args:
-        column: the numbers ``[R]``, NaN where missing.
-        name: the column's name; spreadsheet days need a name such as "date".
-        where: names a row in an error.
+        column: The numbers ``[R]``, NaN where missing.
+        name: The column's name; spreadsheet days need a name such as "date".
+        where: Names a row in an error.
 
     Raises:
         DataError: most numbers are dates such as 20240131, but not all.
@@ -205,12 +205,12 @@ def read_time_column(
     """Read a column as the time of all rows.
 
     Args:
-        table: the table; it may know the time zone of the column.
-        name: the column.
-        options: format, zone and step of the stamps.
+        table: The table; it may know the time zone of the column.
+        name: The column.
+        options: Format, zone and step of the stamps.
         codes: ``[R]`` the series of each row.
-        rows: takes the notes, and how the stamps were written.
-        where: names a row in an error.
+        rows: Takes the notes, and how the stamps were written.
+        where: Names a row in an error.
 
     Returns:
         datetime64[us] ``[R]`` in UTC for steps under a day and local for longer steps, or int64 steps.

@@ -87,9 +87,9 @@ def held_out_steps(series: SeriesSet, horizon: int, min_past: int) -> tuple[int,
     They are two or more, or 0 if the series is too short to leave enough for training.
 
     Args:
-        series: the series.
-        horizon: steps to forecast.
-        min_past: values that training needs before its first origin.
+        series: The series.
+        horizon: Steps to forecast.
+        min_past: Values that training needs before its first origin.
     """
     counts = []
     for values in series.values:

@@ -57,9 +57,9 @@ def train_forecaster(
     """Train a forecaster, calibrated and tested on the held-out end of the series.
 
     Args:
-        series: the series to train on.
-        options: the options; None values are chosen from the series.
-        run: the files of the run, and the function that watches it.
+        series: The series to train on.
+        options: The options; None values are chosen from the series.
+        run: The files of the run, and the function that watches it.
 
     Raises:
         DataError: the series are too short to train on.

@@ -47,11 +47,11 @@ def attribute(
     """Attribute the mean forecast of some steps to blocks of the window, after the rule's transform.
 
     Args:
-        predictor: the forecaster.
-        series: the one series that is explained.
-        blocks: the blocks of rows to which shares are given.
-        steps: the forecast steps, from 0, whose mean is explained.
-        frozen: freeze gates and rectifiers at this window (decomposition); otherwise integrate gradients.
+        predictor: The forecaster.
+        series: The one series that is explained.
+        blocks: The blocks of rows to which shares are given.
+        steps: The forecast steps, from 0, whose mean is explained.
+        frozen: Freeze gates and rectifiers at this window (decomposition); otherwise integrate gradients.
 
     Returns:
         The share ``[N]`` of each block, and the rest of the forecast, which belongs to no block.

@@ -298,10 +298,10 @@ def calendar_explains_errors(
     those in the other half. A series votes yes if this helps in both halves.
 
     Args:
-        series: the stamps and the transformed values ``[T]`` of each series.
-        frequency: the frequency of all series.
-        season: steps of the season that the naive forecast repeats, 1 for the last value.
-        horizon: steps to forecast; the error in the middle of them is used.
+        series: The stamps and the transformed values ``[T]`` of each series.
+        frequency: The frequency of all series.
+        season: Steps of the season that the naive forecast repeats, 1 for the last value.
+        horizon: Steps to forecast; the error in the middle of them is used.
     """
     # Whole seasons back from the middle of the horizon.
     back = season * -(-max(1, horizon // 2) // season)

@@ -359,8 +359,8 @@ class Windows:
         """Prepare the windows before ``origins [B]`` of ``series [B]``.
 
         Args:
-            series: the index of each window's series.
-            origins: the number of values before each window's first forecast step.
+            series: The index of each window's series.
+            origins: The number of values before each window's first forecast step.
             trends: ``[B]`` slope of a line that training adds to each window and its truth, in mean
                 seasonal changes for each season.
 
