@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +58,18 @@ class Network(Trainable, Drawing):
         if config.tied:
             self.head.weight = self.embedding.weight
         initialise(self, config, LanguagePredictor.initial_weights)
+
+    def predict_frequencies(self, counts: np.ndarray) -> None:
+        """Set the head's bias so that an output of zero predicts each token by its ``counts [V]``.
+
+        AdamW moves a bias by at most the learning rate a step, so that a network for words would otherwise
+        need thousands of steps to learn which words are rare.
+        """
+        frequencies = (counts + 0.5) / (
+            counts + 0.5
+        ).sum()  # half a count, for tokens that never occur
+        with torch.no_grad():
+            self.head.bias.copy_(torch.from_numpy(np.log(frequencies)))
 
     def forward(
         self, tokens: Tensor, state: list[LayerState] | None = None
@@ -135,12 +148,15 @@ def sampled_cross_entropy(
 ) -> Tensor:
     """Return an estimate of the summed cross entropy (nats), which is exact if ``common + drawn = V``.
 
-    The denominator of a softmax is a sum over V tokens. The commonest tokens and the target are summed
-    exactly. Of all others, drawn tokens are counted several times, to represent those that are not drawn.
+    The denominator of a softmax is a sum over V tokens. The commonest tokens and all tokens that are a target
+    of the batch are summed exactly. Of all others, drawn tokens are counted several times, to represent those
+    that are not drawn. All rows share these tokens, so that the product with their weights is one dense
+    product.
 
     Source: Y. Bengio and J.-S. Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural
-    Probabilistic Language Model" (2008); S. Jean et al., arXiv:1412.2007 (2015), section 3; here with uniform
-    draws without replacement from all but the commonest tokens, which leaves the denominator unbiased.
+    Probabilistic Language Model" (2008); S. Jean et al., arXiv:1412.2007 (2015), section 3, which shares the
+    tokens of a batch too; here with uniform draws without replacement from all tokens that are not summed
+    exactly, which leaves the denominator unbiased.
 
     Args:
         hidden: ``[N, H]``: the inputs of the head.
@@ -151,28 +167,23 @@ def sampled_cross_entropy(
         drawn: The number of other tokens that are drawn.
         generator: The source of random numbers (default: torch's global one).
     """
-    rest = len(weight) - common
-    sample = common + torch.randperm(rest, device=hidden.device, generator=generator)[:drawn]
-    # [N, common + drawn + 1]: the last column is each row's own target.
-    logits = torch.cat(
-        [
-            torch.addmm(bias[:common], hidden, weight[:common].T),
-            torch.addmm(bias[sample], hidden, weight[sample].T),
-            ((weight[targets] * hidden).sum(1) + bias[targets])[:, None],
-        ],
-        dim=1,
+    vocabulary_size, device = len(weight), hidden.device
+    exact = torch.arange(vocabulary_size, device=device) < common
+    exact[targets] = True
+    order = torch.randperm(vocabulary_size - common, device=device, generator=generator) + common
+    others = order[~exact[order]]
+    classes = torch.cat([exact.nonzero()[:, 0], others[:drawn]])
+    # Each drawn token represents as many tokens as there are others for each draw.
+    share = len(others) / max(1, min(drawn, len(others)))
+    correction = bias.new_zeros(len(classes))
+    correction[len(classes) - len(others[:drawn]) :] = math.log(max(1.0, share))
+    # the position of each target among the classes
+    column = torch.empty_like(exact, dtype=torch.long)
+    column[classes] = torch.arange(len(classes), device=device)
+    return nn.linear_cross_entropy(
+        hidden,
+        torch.nn.functional.embedding(classes, weight),
+        bias[classes] + correction,
+        column[targets],
+        reduction="sum",
     )
-    # Each drawn token represents rest / drawn tokens. A rare target has a column of its own, the last
-    # one, so it is taken out of the sample, and the sample represents one token less.
-    rare = targets >= common
-    hit = sample[None, :] == targets[:, None]
-    with torch.no_grad():
-        others = torch.where(rare, rest - 1, rest)
-        sample_size = (drawn - hit.sum(1)).clamp(min=1)
-        correction = torch.zeros_like(logits)
-        correction[:, common:-1] = torch.log(others.to(logits) / sample_size)[:, None]
-        correction[:, common:-1].masked_fill_(hit, -math.inf)
-        correction[~rare, -1] = -math.inf
-    # A common target is summed in its own column, and the last column is switched off above.
-    columns = torch.where(rare, logits.shape[1] - 1, targets)
-    return torch.nn.functional.cross_entropy(logits + correction, columns, reduction="sum")
