@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ import numpy as np
 from elman import cells, tasks
 from elman.files.container import FORMAT
 from elman.files.model import Model
+from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
+from elman.labels.dataset import Sequences
+from elman.labels.ngrams import NgramPart, NgramReader
 from elman.language.config import NetworkConfig
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
@@ -35,6 +39,7 @@ def golden_models() -> dict[str, Model]:
     """Return the models by the names of their files."""
     models = {cell: _language(number, cell) for number, cell in enumerate(cells.CELLS)}
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
+    models |= {"ngrams": _ngrams()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
 
@@ -98,6 +103,25 @@ def _classify() -> Model:
         members=2,
     )
     return _model(config, codec, {"columns": {"text": "text"}})
+
+
+def _ngrams() -> Model:
+    """A classifier with a wide part: every second n-gram of a text has a weight."""
+    model = _classify()
+    reader = NgramReader(2, 4, np.array([0, 1, 2], np.uint32))
+    encoded = EncodedSequences.of(model.codec, Sequences.of(["good bad aé é"]))
+    keys = np.unique(reader.read(encoded, [0]).key)[::2]
+    # multiples of 1/8 are exact in float16
+    values = (np.arange(3 * len(keys)) * 37 % 129 - 64) / 8
+    wide = NgramPart(
+        reader,
+        keys,
+        scale=np.arange(1, 1 + len(keys), dtype=np.float32) / 4,
+        weights=values.astype(np.float16).reshape(-1, 3),
+        bias=np.array([0.5, 0.0, -0.25], np.float32),
+    )
+    codec = replace(model.codec, wide=wide)
+    return Model(model.config, model.arrays, codec, model.card)
 
 
 def _regress() -> Model:

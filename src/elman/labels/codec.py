@@ -16,7 +16,9 @@ import numpy as np
 from elman.errors import DataError, InputError, ModelFileError, OptionError
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
+from elman.labels.ngrams import NgramPart
 from elman.labels.options import LabelledOptions
+from elman.labels.wide import WidePart
 from elman.tables.scaler import Scaler
 from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
@@ -33,6 +35,7 @@ Label: TypeAlias = str | int | float
 _TYPE_OF_KIND: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
 _DTYPE_OF_KIND = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
 _PARTS = ("tokens", "alphabet", "scaler", "target", "labels")
+WIDE_PARTS: dict[str, type[WidePart]] = {part.kind: part for part in (NgramPart,)}
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -181,6 +184,8 @@ class SequenceCodec:
     scaler: Scaler | None = None
     labels: Labels | None = None
     target: Scaler | None = None
+    wide: WidePart | None = None
+    """The linear model whose logits are added to the network's; models of older versions have none."""
 
     @property
     def vocabulary(self) -> TextCodec:
@@ -230,6 +235,8 @@ class SequenceCodec:
         for name, is_right in fits.items():
             if not is_right:
                 raise InputError(f"the codec's {name}", expected=f"what {config.task} needs")
+        if self.wide is not None and (problem := self.wide.problem(config)):
+            raise InputError("the codec's wide part", got=problem, expected="what the network has")
 
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
@@ -246,6 +253,9 @@ class SequenceCodec:
         if self.labels is not None:
             form["labels"] = {"kind": self.labels.kind}
             arrays |= self.labels.to_arrays()
+        if self.wide is not None:
+            form["wide"], parts = self.wide.to_parts()
+            arrays |= parts
         return form, arrays
 
     @classmethod
@@ -255,7 +265,7 @@ class SequenceCodec:
         """Return the codec stored by `to_parts`; raises ModelFileError for anything else."""
         # a damaged file may hold anything here, so every type is checked
         names = {"lowercase", *_PARTS}
-        if config.keys() != names or type(config["lowercase"]) is not bool:
+        if config.keys() - {"wide"} != names or type(config["lowercase"]) is not bool:
             raise ModelFileError("its codec", got=sorted(config), expected=", ".join(sorted(names)))
         read: JsonObject = {"lowercase": config["lowercase"]}
         for name, form in config.items():
@@ -265,6 +275,8 @@ class SequenceCodec:
                 raise ModelFileError(f"codec {name}", got=form, expected="an object")
             if name in ("tokens", "alphabet"):
                 read[name] = TextCodec.from_parts(form, arrays, f"codec.{name}")
+            elif name == "wide":
+                read[name] = _wide_part(form, arrays)
             elif name == "labels":
                 read[name] = _labels(form, arrays)
             elif form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
@@ -294,6 +306,13 @@ def _labels(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> Labels:
     if labels.kind != kind or list(labels.values) != values:
         raise ModelFileError("codec labels", expected="each once, in order")
     return labels
+
+
+def _wide_part(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> WidePart:
+    kind = form.get("kind")
+    if type(kind) is not str or kind not in WIDE_PARTS:
+        raise ModelFileError("codec wide", got=form, expected="a kind: " + ", ".join(WIDE_PARTS))
+    return WIDE_PARTS[kind].from_parts(form, arrays)
 
 
 def fit_codec(sequences: Sequences, options: LabelledOptions) -> SequenceCodec:

@@ -189,6 +189,7 @@ class SequenceClassifier(
 
     # attributes of ClassifierOptions, written by tools/signatures
     pooling: str | None
+    wide: bool
     class_weight: Literal["none", "balanced"]
     label_smoothing: float | None
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"]
@@ -215,6 +216,7 @@ class SequenceClassifier(
         bidirectional: bool = True,
         members: int | None = None,
         pooling: str | None = None,
+        wide: bool = True,
         time: str | float | None = None,
         epochs: float | None = None,
         steps: int | None = None,
@@ -283,6 +285,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
 
     # attributes of RegressorOptions, written by tools/signatures
     pooling: str | None
+    wide: bool
     # end of attributes
     # parameters of RegressorOptions, written by tools/signatures
 
@@ -306,6 +309,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
         bidirectional: bool = True,
         members: int | None = None,
         pooling: str | None = None,
+        wide: bool = True,
         time: str | float | None = None,
         epochs: float | None = None,
         steps: int | None = None,

@@ -17,6 +17,7 @@ from elman.explain.question import Question, Shares
 from elman.labels.ablation import AblatableSequence, ablatable_sequence
 from elman.labels.codec import UNKNOWN_LABEL, Label
 from elman.labels.network import NetworkMember, SequenceNetwork
+from elman.labels.wide import WideShares
 from elman.tables.columns import several
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class _LabelQuestion(Question):
             return np.empty(0), 0.0, self.scored(method)[1]
         with np.errstate(over="ignore", invalid="ignore"):
             shares, bias = _mean_shares(self.sequence, self.number, method)
+            wide = _wide_shares(self.sequence, self.number)
+            shares, bias = shares + wide.elements, bias + wide.bias
             bias = bias * self._scale + self._shift
             return finite(shares * self._scale), 0.0, float(finite(bias))
 
@@ -177,6 +180,17 @@ def _mean_shares(sequence: AblatableSequence, number: int, method: str) -> tuple
         shares.append(np.bincount(owner, worth, len(sequence.names)))
         biases.append(bias)
     return np.mean(shares, axis=0), float(np.mean(biases))
+
+
+def _wide_shares(sequence: AblatableSequence, number: int) -> WideShares:
+    """Return the exact share ``[N]`` of each input in the logit of the wide part, 0 if there is none."""
+    wide, count = sequence.codec.wide, len(sequence.names)
+    if wide is None:
+        return WideShares(np.zeros(count), 0.0)
+    encoded = sequence.without([np.zeros(sequence.owner.shape, bool)])
+    shares = wide.shares(encoded, number, letters=sequence.spelled is not None)
+    owner = sequence.owner.ravel()
+    return WideShares(np.bincount(owner, shares.elements.ravel(), count), shares.bias)
 
 
 class _MemberPassage:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -24,6 +25,10 @@ TAGGER_ALPHA = (1e-4, 1e-5, 1e-6)
 
 
 class _Estimator(Protocol):
+    coef_: np.ndarray
+    intercept_: np.ndarray
+    classes_: np.ndarray
+
     def fit(self, features: Features, targets: np.ndarray, /) -> object: ...
     def predict(self, features: Features, /) -> np.ndarray: ...
 
@@ -60,9 +65,10 @@ def fit_logistic(
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
         # a looser tolerance than the default: a finer fit takes longer and answers alike
         limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3}
-        return _fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
+        return fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
 
-    return _cross_validated(fit, LOGISTIC_C, features, labels, _label_score(metric, labels), seed)
+    score = label_score(metric, labels)
+    return fit(features, labels, choose_strength(fit, LOGISTIC_C, features, labels, score, seed))
 
 
 def fit_tagger(
@@ -76,11 +82,12 @@ def fit_tagger(
     settings = {"max_iter": TAGGER_EPOCHS, "tol": None, "average": True, "random_state": seed}
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        return _fitted(classifier("log_loss", alpha=strength, **settings), rows, targets)
+        return fitted(classifier("log_loss", alpha=strength, **settings), rows, targets)
 
     # folds are made of whole sequences: neighbouring steps would give the answer away
-    score = _label_score(metric, tags)
-    return _cross_validated(fit, TAGGER_ALPHA, features, tags, score, seed, sequences)
+    score = label_score(metric, tags)
+    strength = choose_strength(fit, TAGGER_ALPHA, features, tags, score, seed, sequences)
+    return fit(features, tags, strength)
 
 
 def fit_ridge(features: Features, targets: np.ndarray, *, seed: int) -> Model:
@@ -88,19 +95,90 @@ def fit_ridge(features: Features, targets: np.ndarray, *, seed: int) -> Model:
     ridge = sklearn("linear_model").Ridge
 
     def fit(rows: Features, numbers: np.ndarray, strength: float) -> Model:
-        return _fitted(ridge(alpha=strength), rows, numbers)
+        return fitted(ridge(alpha=strength), rows, numbers)
 
-    def score(rows: np.ndarray, answers: np.ndarray) -> float:
-        return -float(np.mean(abs(answers - targets[rows])))
-
-    return _cross_validated(fit, RIDGE_ALPHA, features, targets, score, seed)
+    score = number_score(targets)
+    return fit(features, targets, choose_strength(fit, RIDGE_ALPHA, features, targets, score, seed))
 
 
-def _label_score(metric: str, labels: np.ndarray) -> Score:
+@dataclass(frozen=True, eq=False)
+class LinearWeights:
+    """Weights of a linear model, and the regularisation with which it was fitted."""
+
+    weights: np.ndarray
+    """float64 ``[F, K]``."""
+    bias: np.ndarray
+    """float64 ``[K]``."""
+    strength: float
+    """C of a logistic regression, alpha of a ridge regression."""
+
+
+def fit_label_weights(
+    features: Features,
+    labels: np.ndarray,
+    outputs: int,
+    *,
+    class_weight: str | None,
+    strength: float | None,
+    metric: str,
+    seed: int,
+) -> LinearWeights:
+    """Fit a logistic regression as `fit_logistic` and return its weights for K `outputs`.
+
+    Without a `strength` cross-validation chooses it. A label without a sequence gets weights of 0 and the
+    smallest bias.
+    """
+    logistic = sklearn("linear_model").LogisticRegression
+    limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3, "class_weight": class_weight}
+
+    def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
+        return fitted(logistic(C=strength, **limits), rows, targets)
+
+    if strength is None:
+        score = label_score(metric, labels)
+        strength = choose_strength(fit, LOGISTIC_C, features, labels, score, seed)
+    model: _Estimator = logistic(C=strength, **limits)
+    fitted(model, features, labels)
+    coefficients, intercept = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        # of two classes there is one row of weights, for the difference of their logits
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    weights = np.zeros((features.shape[1], outputs))
+    bias = np.full(outputs, intercept.min())
+    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
+    return LinearWeights(weights, bias, strength)
+
+
+def fit_number_weights(
+    features: Features, targets: np.ndarray, *, strength: float | None, seed: int
+) -> LinearWeights:
+    """Fit a ridge regression as `fit_ridge` and return its weights, for one output."""
+    ridge = sklearn("linear_model").Ridge
+
+    def fit(rows: Features, numbers: np.ndarray, strength: float) -> Model:
+        return fitted(ridge(alpha=strength), rows, numbers)
+
+    if strength is None:
+        score = number_score(targets)
+        strength = choose_strength(fit, RIDGE_ALPHA, features, targets, score, seed)
+    model: _Estimator = ridge(alpha=strength)
+    fitted(model, features, targets)
+    return LinearWeights(model.coef_[:, None], np.atleast_1d(model.intercept_), strength)
+
+
+def number_score(targets: np.ndarray) -> Score:
+    """Return the function that gives minus the mean absolute error of answers."""
+    return lambda rows, answers: -float(np.mean(abs(answers - targets[rows])))
+
+
+def label_score(metric: str, labels: np.ndarray) -> Score:
+    """Return the function that gives the `metric` of answers; `labels` ``[N]`` are the true ones."""
     return lambda rows, answers: label_figures(labels[rows], answers)[metric]
 
 
-def _fitted(model: _Estimator, features: Features, targets: np.ndarray) -> Model:
+def fitted(model: _Estimator, features: Features, targets: np.ndarray) -> Model:
+    """Fit an estimator of scikit-learn and return its `predict`."""
     with warnings.catch_warnings():
         # iterations are bounded on purpose; the last ones no longer change the answers
         warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
@@ -110,7 +188,7 @@ def _fitted(model: _Estimator, features: Features, targets: np.ndarray) -> Model
     return model.predict
 
 
-def _cross_validated(
+def choose_strength(
     fit: Fit,
     strengths: Sequence[float],
     features: Features,
@@ -118,8 +196,8 @@ def _cross_validated(
     score: Score,
     seed: int,
     groups: np.ndarray | None = None,
-) -> Model:
-    """Return the model fitted with the one of `strengths` that scores best in cross-validation.
+) -> float:
+    """Return the one of `strengths` whose model scores best in cross-validation.
 
     Of equal scores the first, most regularised one wins. Rows of one of `groups` ``[N]`` stay in one fold.
     """
@@ -142,5 +220,4 @@ def _cross_validated(
         value = score(np.concatenate([pair[1] for pair in folds]), np.concatenate(answers))
         if value > best_score:
             best_score, chosen = value, strength
-    # the final fit uses all rows, not only the sample of the choice
-    return fit(features, targets, chosen)
+    return chosen

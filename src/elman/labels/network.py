@@ -25,7 +25,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 class SequenceNetwork:
-    """The members of a model, which answer together by the mean of their logits; immutable."""
+    """The members of a model, which answer by the mean of their logits, and its wide part; immutable."""
 
     def __init__(self, model: Model[SequenceConfig, SequenceCodec]) -> None:
         self.config, self.codec = model.config, model.codec
@@ -69,6 +69,8 @@ class SequenceNetwork:
                 continue
             for row, answer in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
                 logits[row] = answer[steps[row]]
+        if self.codec.wide is not None:
+            logits = bounded(logits + self.codec.wide.logits(encoded)).astype(np.float32)
         return logits
 
     def _answers(

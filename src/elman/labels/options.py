@@ -11,6 +11,7 @@ from elman.training.options import answering, network, picture, reading, trainin
 from elman.training.recurrent_options import RecurrentOptions
 
 POOLINGS = ("last", "mean", "max", "attention")
+_WIDE_HELP = "add a linear model, on n-grams of words and letters, to the network's answers"
 _POOLING_HELP = "last, mean, max, attention; several joined by + (default: from the data)"
 
 
@@ -76,6 +77,11 @@ class LabelledOptions(RecurrentOptions):
         return str(getattr(self, "metric", "loss"))
 
     @property
+    def has_wide_part(self) -> bool:
+        """Whether a linear model is added to the network; a tagger has no such option."""
+        return bool(getattr(self, "wide", False))
+
+    @property
     def balances_classes(self) -> bool:
         """Whether rare classes weigh more in the loss."""
         return getattr(self, "class_weight", "none") == "balanced"
@@ -91,6 +97,7 @@ class ClassifierOptions(LabelledOptions):
     """
 
     pooling: str | None = network(None, _POOLING_HELP)
+    wide: bool = network(True, _WIDE_HELP, rare=True)
     class_weight: Literal["none", "balanced"] = training(
         "none", "weights of classes in the loss: equal, or larger for rare classes"
     )
@@ -115,6 +122,7 @@ class RegressorOptions(LabelledOptions):
     """Options of `SequenceRegressor`; None lets Elman choose."""
 
     pooling: str | None = network(None, _POOLING_HELP)
+    wide: bool = network(True, _WIDE_HELP, rare=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,17 +18,19 @@ import numpy as np
 from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.baselines import compare_with_baselines
-from elman.labels.calibration import fit_temperature
 from elman.labels.codec import Labels, SequenceCodec, fit_codec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
+from elman.labels.fusion import MEAN, Factors, fit_factors
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, continued, labelled_plan, network_config
 from elman.labels.split import Split, describe_differences, split_examples
 from elman.labels.tags import are_entities, scheme
+from elman.labels.wide import WidePart
+from elman.labels.wide_fit import fit_wide
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
@@ -36,7 +38,7 @@ from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
-from elman.training.trainer import Outcome, train
+from elman.training.trainer import WORST_MEASURE, Outcome, train
 
 
 def train_labelled(
@@ -79,6 +81,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     split: Split
     before: Model | None
     """The trained model that this run trains further, if any."""
+    wide: WidePart | None = None
+    """The wide part of the stage that was measured last, before its logits are scaled."""
 
     @classmethod
     def load(
@@ -115,7 +119,11 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             labels_are_known=inputs.labels is not None,
         )
         # vocabulary and scaling come from the training set alone, so that the other sets stay unseen
-        codec = _codec(split.training, options, labels) if before is None else before.codec
+        if before is None:
+            codec = _codec(split.training, options, labels)
+        else:
+            # its wide part is added again in the end
+            codec = replace(before.codec, wide=None)
         if codec.labels is not None:
             # a model that is trained further keeps its outputs, so a new label has none
             codec.labels.check_known(data.flat_targets)
@@ -226,34 +234,75 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     def evaluate(
         self, earlier: Sequence[StageResult], objective: LabelledObjective, best: Best
     ) -> StageResult:
-        """Measure the `best` network of a stage: temperature, validation and test metrics."""
+        """Measure the `best` network of a stage with its wide part: factors, validation and test metrics."""
         stage = self.stages[len(earlier)]
         if stage == "refit":
             return {**earlier[-1], "stage": stage}
         # the network stands at its last step; measure it at its best one
         objective.network.load(best.arrays)
+        # the folds and the refit take the strength that was chosen in the first stage
+        strength = earlier[0]["strength"] if earlier else None
+        self.wide, strength = self._fitted_wide(objective.examples, strength)
         if objective.held is not None:
-            logits, targets = objective.logits(objective.held)
-            # a temperature scales the logits of labels; a regressor has none
-            is_number = self.data.kind.is_number
-            temperature = 1.0 if is_number else fit_temperature(logits, targets)
-            facts = objective.measure_logits(logits / temperature, objective.held).facts
+            parts = self._logits(objective, objective.held)
+            targets = np.concatenate(objective.held.targets)
+            factors = fit_factors(*parts, targets, is_number=self.data.kind.is_number)
+            facts = objective.measure_logits(factors.fuse(*parts), objective.held).facts
             validation: JsonObject | None = {**facts, "sequences": len(objective.held)}
         else:
-            temperature, validation = _mean_of_folds(earlier)
-        measured = {"stage": stage, "temperature": temperature, "validation": validation}
-        return measured if stage == "fold" else measured | self._tested(objective, temperature)
+            factors, validation = _mean_of_folds(earlier, fused=self.wide is not None)
+        measured = {
+            "stage": stage,
+            # the network's factor is kept as the temperature of its logits
+            "temperature": 1 / factors.network,
+            "wide_factor": factors.wide,
+            "strength": strength,
+            "validation": validation,
+        }
+        return measured if stage == "fold" else measured | self._tested(objective, factors)
 
-    def _tested(self, objective: LabelledObjective, temperature: float) -> JsonObject:
-        """Measure the network on the test set and compare it with plain models there."""
+    def _fitted_wide(
+        self, examples: EncodedExamples, strength: float | None
+    ) -> tuple[WidePart | None, float | None]:
+        """Return the wide part for training on `examples`, and its strength."""
+        if self.before is not None:
+            # a model that is trained further keeps its wide part
+            return self.before.codec.wide, None
+        if not self.options.has_wide_part:
+            return None, None
+        fitted = fit_wide(
+            self.codec,
+            examples,
+            metric=self.compared_by,
+            balanced=self.options.balances_classes,
+            strength=strength,
+            seed=self.plan.seed,
+        )
+        return (None, strength) if fitted is None else fitted
+
+    def _logits(
+        self, objective: LabelledObjective, examples: EncodedExamples
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the logits ``[N, K]`` of the network, and those of the wide part if there is one."""
+        network, _ = objective.logits(examples)
+        return network, None if self.wide is None else self.wide.logits(examples.encoded)
+
+    def _tested(self, objective: LabelledObjective, factors: Factors) -> JsonObject:
+        """Measure the model on the test set and compare it with its parts and with plain models there."""
         test = self.split.test
         if test is None:
             return {"held_out": None, "baselines": []}
         encoded = EncodedExamples.of(self.codec, test)
         # [N, K], in the order of the test set
-        logits, _ = objective.logits(encoded)
-        facts = objective.measure_logits(logits / temperature, encoded).facts
-        facts = facts | {"sequences": len(test)}
+        network, wide = self._logits(objective, encoded)
+        logits = factors.fuse(network, wide)
+        facts = objective.measure_logits(logits, encoded).facts
+        alone = {} if wide is None else {"network": network, "wide": wide}
+        parts = {
+            name: objective.measure_logits(part, encoded).facts[self.compared_by]
+            for name, part in alone.items()
+        }
+        facts = facts | {"sequences": len(test), "parts": parts}
         # only the lead process writes the card, so only this one fits plain models
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
@@ -298,6 +347,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             "data": trained_on.facts() | {"sha256": self.data.digest()},
             "columns": dict(self.data.columns),
             "split": self.split.description,
+            "wide": {"factor": result["wide_factor"], "strength": result["strength"]},
             # a run that was interrupted in a fold has no test measures
             "held_out": result.get("held_out"),
             "validation": result["validation"],
@@ -320,27 +370,38 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     def finish(
         self, best: Best, result: StageResult
     ) -> tuple[SequenceConfig, Mapping[str, np.ndarray], SequenceCodec]:
-        """Return the parts of the model; the head is divided by the temperature (C. Guo et al. 2017)."""
+        """Return the parts of the model, with both factors inside its weights (C. Guo et al. 2017)."""
         # with the temperature inside the head, predicting needs no extra step
         arrays = dict(best.arrays)
         for name in arrays:
             if ".head." in name:
                 arrays[name] = (arrays[name] / result["temperature"]).astype(np.float32)
-        return self.config, arrays, self.codec
+        if not result["wide_factor"]:
+            return self.config, arrays, self.codec
+        wide, refit = self.wide, result["stage"] == "refit" and best.value < WORST_MEASURE
+        # a refit is not measured, and a run that was resumed in one has no wide part yet
+        if refit or wide is None:
+            kept = EncodedExamples.of(self.codec, self.data if refit else self.split.training)
+            wide, _ = self._fitted_wide(kept, result["strength"])
+        wide = None if wide is None else wide.scaled(result["wide_factor"])
+        return self.config, arrays, replace(self.codec, wide=wide)
 
 
-def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, JsonObject | None]:
-    """Return the mean temperature (geometric) and the mean metrics of the folds."""
+def _mean_of_folds(
+    earlier: Sequence[StageResult], *, fused: bool
+) -> tuple[Factors, JsonObject | None]:
+    """Return the mean factors and the mean metrics of the folds."""
     if not earlier:
-        return 1.0, None
+        return MEAN if fused else Factors(1.0, 0.0), None
     # temperatures are factors, so their geometric mean is taken
     temperature = float(np.exp(np.mean([math.log(stage["temperature"]) for stage in earlier])))
+    wide = float(np.mean([stage["wide_factor"] for stage in earlier]))
     validations = [stage["validation"] for stage in earlier]
     means = {
         name: float(np.mean([facts[name] for facts in validations])) for name in validations[0]
     }
     count = sum(facts["sequences"] for facts in validations)
-    return temperature, means | {"sequences": count, "folds": len(validations)}
+    return Factors(1 / temperature, wide), means | {"sequences": count, "folds": len(validations)}
 
 
 def _codec(

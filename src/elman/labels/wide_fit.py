@@ -1,0 +1,56 @@
+"""Fit of the wide part to training sequences: its features, its strength, and its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from elman.labels.codec import SequenceCodec
+from elman.labels.examples import EncodedExamples
+from elman.labels.features import Features
+from elman.labels.linear_models import LinearWeights, fit_label_weights, fit_number_weights
+from elman.labels.ngram_fit import fit_ngrams
+from elman.labels.wide import WidePart
+
+
+def fit_wide(
+    codec: SequenceCodec,
+    examples: EncodedExamples,
+    *,
+    metric: str,
+    balanced: bool,
+    strength: float | None,
+    seed: int,
+) -> tuple[WidePart, float] | None:
+    """Fit the wide part that suits the sequences.
+
+    Args:
+        codec: The codec of the sequences.
+        examples: The training set, with one label or number for each sequence.
+        metric: Metric of labels by which cross-validation chooses the regularisation.
+        balanced: Whether rare classes weigh more.
+        strength: The regularisation, if it was chosen before.
+        seed: Seed of the samples and folds.
+
+    Returns:
+        The part and its regularisation, or None if there is nothing to learn.
+    """
+    targets = np.concatenate(examples.targets)
+    if codec.tokens is None or len(np.unique(targets)) < 2:
+        return None
+    outputs = 1 if codec.labels is None else len(codec.labels)
+
+    def fit(features: Features, targets: np.ndarray) -> LinearWeights:
+        if codec.labels is None:
+            return fit_number_weights(features, targets, strength=strength, seed=seed)
+        class_weight = "balanced" if balanced else None
+        return fit_label_weights(
+            features,
+            targets,
+            outputs,
+            class_weight=class_weight,
+            strength=strength,
+            metric=metric,
+            seed=seed,
+        )
+
+    return fit_ngrams(codec, examples, fit, outputs=outputs, seed=seed)
