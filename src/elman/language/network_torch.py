@@ -16,12 +16,15 @@ from elman import nn
 from elman.cells import find
 from elman.language.config import NetworkConfig
 from elman.language.predictor import LanguagePredictor
+from elman.training.cooccurrence import cooccurrence_embeddings
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 from elman.training.recurrent_layers import initialise, recurrent
 
 MEASURED_LOGITS = 1 << 24
 """The largest number of logits that are held at once in evaluation."""
+MIN_COOCCURRENCE_VOCABULARY = 1000
+"""Smallest vocabulary whose embeddings start from co-occurrences; others start at random."""
 
 
 class Network(Trainable, Drawing):
@@ -59,17 +62,20 @@ class Network(Trainable, Drawing):
             self.head.weight = self.embedding.weight
         initialise(self, config, LanguagePredictor.initial_weights)
 
-    def predict_frequencies(self, counts: np.ndarray) -> None:
-        """Set the head's bias so that an output of zero predicts each token by its ``counts [V]``.
+    def start_from(self, ids: np.ndarray, seed: int) -> None:
+        """Set initial weights from the tokens ``ids`` of the training text.
 
-        AdamW moves a bias by at most the learning rate a step, so that a network for words would otherwise
-        need thousands of steps to learn which words are rare.
+        The head's bias starts so that an output of zero predicts each token by its frequency: AdamW moves a
+        bias by at most the learning rate a step, so that it would otherwise need thousands of steps to learn
+        which words are rare. The embeddings of a large vocabulary start from the words that occur together.
         """
-        frequencies = (counts + 0.5) / (
-            counts + 0.5
-        ).sum()  # half a count, for tokens that never occur
+        size, embedding_size = self.embedding.weight.shape
+        counts = np.bincount(ids, minlength=size) + 0.5  # half a count for tokens that never occur
         with torch.no_grad():
-            self.head.bias.copy_(torch.from_numpy(np.log(frequencies)))
+            self.head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+            if size >= max(MIN_COOCCURRENCE_VOCABULARY, 2 * embedding_size):
+                embeddings = cooccurrence_embeddings(ids, size, embedding_size, seed)
+                self.embedding.weight.copy_(torch.from_numpy(embeddings))
 
     def forward(
         self, tokens: Tensor, state: list[LayerState] | None = None

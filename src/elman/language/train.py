@@ -155,9 +155,7 @@ class _LanguageObjective(Objective):
     def __init__(self, config: NetworkConfig, plan: Plan, dataset: Dataset, group: Group) -> None:
         self.config, self.dataset, self.group = config, dataset, group
         self.network: Network = Network(config, plan.dropout, plan.sampled_softmax, plan.precision)
-        self.network.predict_frequencies(
-            np.bincount(dataset.training.ids, minlength=config.vocabulary_size)
-        )
+        self.network.start_from(dataset.training.ids, plan.seed)
         self.batches = batches_for(
             dataset.training.tokens, plan.batch_size, plan.sequence_length, plan.seed
         )
