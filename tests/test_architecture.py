@@ -30,7 +30,7 @@ LEVELS: list[set[str]] = [
     {"task_types"},
     TASKS,
     {"tasks"},
-    {"serve", "cli", "bench", "__init__", "__main__"},
+    {"serve", "reproduce", "cli", "bench", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Files that may import torch: those of nn and training, and these files of a task.

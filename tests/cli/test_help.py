@@ -36,7 +36,7 @@ def test_commands_are_listed_in_the_order_of_their_use(run: Any) -> None:
     ran = run("--help")
     commands = ran.out[ran.out.index("Commands") :]
     names = ["train", "predict", "generate", "evaluate", "explain", "units", "score", "serve"]
-    names += ["info", "demo", "bench"]
+    names += ["info", "demo", "bench", "reproduce"]
     assert [line.split()[1] for line in commands.splitlines()[1 : len(names) + 1]] == names
 
 

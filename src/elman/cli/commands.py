@@ -5,11 +5,24 @@ from __future__ import annotations
 from elman.cli.app import app as app
 from elman.cli.info import bench, demo, info
 from elman.cli.predict import evaluate, explain, generate, predict, score
+from elman.cli.reproduce import reproduce
 from elman.cli.serve import serve
 from elman.cli.task_options import TrainCommand
 from elman.cli.train import train
 from elman.cli.units import units
 
 app.command("train", cls=TrainCommand)(train)
-for command in (predict, generate, evaluate, explain, units, score, serve, info, demo, bench):
+for command in (
+    predict,
+    generate,
+    evaluate,
+    explain,
+    units,
+    score,
+    serve,
+    info,
+    demo,
+    bench,
+    reproduce,
+):
     app.command(command.__name__)(command)

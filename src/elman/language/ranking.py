@@ -131,7 +131,7 @@ def rank_lines(
     """Return the most surprising lines of a text; raises DataError, InputError and OptionError.
 
     The default measure ranked unusual event sequences best, or within a thousandth of the best, in
-    `benchmarks/hdfs.py`: one impossible event is enough. A mean dilutes it in a long line, and a sum grows
+    `elman reproduce hdfs`: one impossible event is enough. A mean dilutes it in a long line, and a sum grows
     with every ordinary token. Equal scores stay in the order of the text.
 
     Args:

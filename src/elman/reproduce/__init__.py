@@ -1,0 +1,1 @@
+"""Reproduction of figures on public data: one row for each published table, trained with the defaults."""
