@@ -80,3 +80,20 @@ def test_draws_use_torchs_random_numbers() -> None:
     again = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)
     other = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)
     assert first.item() == again.item() != other.item()
+
+
+def test_bfloat16_changes_the_loss_and_its_gradients_by_rounding_only() -> None:
+    expected, *gradients = _loss_and_gradients("float32")
+    found, *rounded = _loss_and_gradients("bf16")
+    # a number in bfloat16 has 8 bits, and a logit is a sum of few numbers
+    assert found.item() == pytest.approx(expected.item(), rel=2**-7)
+    for one, other in zip(rounded, gradients, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 2**-5 * other.norm()
+
+
+def _loss_and_gradients(precision: str) -> tuple[torch.Tensor, ...]:
+    *inputs, targets = problem()
+    hidden, weight, bias = (tensor.detach().float().requires_grad_() for tensor in inputs)
+    loss = sampled_cross_entropy(hidden, weight, bias, targets, 10, V, precision=precision)
+    return loss, *torch.autograd.grad(loss, [hidden, weight, bias])

@@ -49,6 +49,7 @@ class Network(Trainable, Drawing):
         self.config = config
         # the whole vocabulary if the sampled tokens would be as many
         self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
+        self.precision = precision
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         # Only the first layer reads embeddings; each other one reads the layer below.
@@ -113,6 +114,7 @@ class Network(Trainable, Drawing):
                 self.sampled,
                 self.sampled,
                 self.generator,
+                self.precision,
             )
         rows, flat_targets = hidden.flatten(0, 1), targets.flatten()
         total = hidden.new_zeros(())
@@ -151,6 +153,7 @@ def sampled_cross_entropy(
     common: int,
     drawn: int,
     generator: torch.Generator | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     """Return an estimate of the summed cross entropy (nats), which is exact if ``common + drawn = V``.
 
@@ -172,6 +175,7 @@ def sampled_cross_entropy(
         common: The number of first tokens that are summed exactly.
         drawn: The number of other tokens that are drawn.
         generator: The source of random numbers (default: torch's global one).
+        precision: "float32", or "bf16" for a product in bfloat16.
     """
     vocabulary_size, device = len(weight), hidden.device
     exact = torch.arange(vocabulary_size, device=device) < common
@@ -186,10 +190,12 @@ def sampled_cross_entropy(
     # the position of each target among the classes
     column = torch.empty_like(exact, dtype=torch.long)
     column[classes] = torch.arange(len(classes), device=device)
+    class_weight = torch.nn.functional.embedding(classes, weight)
+    class_bias = bias[classes] + correction
+    if precision == "bf16":
+        product = hidden.bfloat16() @ class_weight.bfloat16().T
+        logits = product.to(hidden.dtype) + class_bias
+        return torch.nn.functional.cross_entropy(logits, column[targets], reduction="sum")
     return nn.linear_cross_entropy(
-        hidden,
-        torch.nn.functional.embedding(classes, weight),
-        bias[classes] + correction,
-        column[targets],
-        reduction="sum",
+        hidden, class_weight, class_bias, column[targets], reduction="sum"
     )
