@@ -299,6 +299,7 @@ def test_the_plain_models_of_each_task() -> None:
     assert [row["name"] for row in rows] == [
         "the mean",
         "a ridge regression on summary statistics",
+        "a ridge regression on random convolutions",
     ]
     assert rows[0]["r2"] == pytest.approx(0.0, abs=1e-12)
 

@@ -1,8 +1,8 @@
 """Plain models to compare a network for labelled sequences with, fitted on the same training set.
 
 They are linear models with the features that usually work best: words, pairs of words and character n-grams
-for texts, summary statistics for sequences of numbers, and a window of neighbours for tags. None of them
-needs torch.
+for texts, summary statistics and random convolutions for sequences of numbers, and a window of neighbours for
+tags. None of them needs torch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError
+from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.confusion import ENTITY_F1, BaselineFigures, TrueTags
+from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries, text_features, value_windows, word_windows
 from elman.labels.linear_models import Model, fit_logistic, fit_ridge, fit_tagger, sample_rows
 from elman.labels.metrics import RegressionFigures, classification, regression
+from elman.tables.scaler import Scaler
 from elman.training.journal import JsonObject
 
 MAX_SEQUENCES, MAX_STEPS = 100_000, 100_000
@@ -142,6 +145,55 @@ def _linear(
     return Baseline(name, lambda unseen: model(vectorise(unseen)))
 
 
+def convolution_model(
+    sequences: Sequence[np.ndarray],
+    targets: ArrayLike,
+    outputs: int,
+    *,
+    balanced: bool = False,
+    seed: int = 0,
+) -> Baseline | None:
+    """Fit a ridge regression on features of random convolutions (`elman.labels.convolutions`).
+
+    Args:
+        sequences: The training set, arrays ``[T_i, C]``, with NaN for missing numbers.
+        targets: Numbers of its labels ``[N]``; or with one output, numbers.
+        outputs: Number of labels.
+        balanced: Whether every class counts the same.
+        seed: Seed of the convolutions.
+
+    Returns:
+        The fitted model; None if there is nothing to learn.
+
+    Raises:
+        DataError: There are no targets.
+
+    >>> rising, falling = np.arange(5.0)[:, None], -np.arange(5.0)[:, None]
+    >>> fitted = convolution_model([rising, falling, rising + 1, falling - 1], [1, 0, 1, 0], 2)
+    >>> fitted.predict([rising * 2, falling - 3]).tolist()
+    [1, 0]
+    """
+    numbers = _checked(targets)
+    missing = any(np.isnan(sequence).any() for sequence in sequences)
+    scaler = Scaler.of(sequences, indicator=missing)
+    # standardised targets of a regression, [N, 1]
+    target = Scaler.of([numbers[:, None]]) if outputs == 1 else None
+    answers = numbers if target is None else target.apply(numbers[:, None])[:, 0]
+    encoded = [scaler.apply(sequence) for sequence in sequences]
+    fitted = fit_convolutions(encoded, answers, outputs, balanced=balanced, seed=seed)
+    if fitted is None:
+        return None
+    part = fitted.part
+
+    def answer(unseen: Sequence[np.ndarray]) -> np.ndarray:
+        logits = part.logits(EncodedSequences([scaler.apply(sequence) for sequence in unseen]))
+        if target is None:
+            return np.asarray(logits.argmax(axis=1))
+        return SequenceCodec(target=target).numbers(logits)
+
+    return Baseline("a ridge regression on random convolutions", answer)
+
+
 def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike) -> Baseline:
     """Return the model that predicts the most frequent tag of each token in training.
 
@@ -234,14 +286,15 @@ def fit_baselines(
         MissingDependencyError: scikit-learn is not installed.
     """
     inputs = _inputs(training)
+    balanced = balanced or metric == "macro_recall"
     if labels is None:
-        targets = training.numbers()
-        models = [mean(targets), linear_regressor(inputs, targets, seed=seed)]
+        numbers = training.numbers()
+        models = [mean(numbers), linear_regressor(inputs, numbers, seed=seed)]
     else:
         numbers = labels.encode(training.flat_targets)
         models = [majority(numbers)]
         if not training.kind.per_step:
-            weight = "balanced" if balanced or metric == "macro_recall" else None
+            weight = "balanced" if balanced else None
             models.append(
                 linear_classifier(inputs, numbers, class_weight=weight, metric=metric, seed=seed)
             )
@@ -251,8 +304,14 @@ def fit_baselines(
             # the choice of the regularisation sees single steps, which have no entities
             metric = "accuracy" if metric == ENTITY_F1 else metric
             models.append(linear_tagger(inputs, numbers, metric=metric, seed=seed))
-    # a linear model that had nothing to learn is the simplest model again
-    return models if models[-1].name != models[0].name else models[:-1]
+    if models[-1].name == models[0].name:
+        # a linear model that had nothing to learn is the simplest model again
+        return models[:-1]
+    if training.sequences.kind == "numbers" and not training.kind.per_step:
+        outputs = 1 if labels is None else len(labels)
+        convolutions = convolution_model(inputs, numbers, outputs, balanced=balanced, seed=seed)
+        models += [] if convolutions is None else [convolutions]
+    return models
 
 
 def measure_label_baselines(

@@ -346,7 +346,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
         return self._fitted().predict(self._sequences(X))
 
     def evaluate(self, X: SequenceSource, y: TargetSource) -> Regression:
-        """Return the report on the predictions for `X`: MAE, RMSE and R²."""
+        """Return the report on the predictions for `X`: MAE, RMSE, R² and correlations."""
         return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
 

@@ -28,6 +28,7 @@ from elman.labels.confusion import (
     metric_of_table,
 )
 from elman.labels.tags import EntityFigures, entity_figures
+from elman.metrics.correlation import pearson, spearman
 from elman.metrics.forecast_errors import mae, rmse
 from elman.metrics.paired import Comparison, exchange_p_value
 from elman.tables.frames import frame, frame_of
@@ -284,17 +285,21 @@ def r2(predicted: ArrayLike, truth: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class RegressionFigures(MethodFigures):
-    """The errors of a method that predicts numbers."""
+    """Errors of a method that predicts numbers, and correlations of its predictions with the truth."""
 
     mae: float
     rmse: float
     r2: float
+    pearson: float | None = None
+    """None if all predictions, or all true values, are equal; so is `spearman`."""
+    spearman: float | None = None
 
     @classmethod
     def of(cls, name: str, predicted: ArrayLike, truth: ArrayLike) -> RegressionFigures:
-        """Return the errors of predictions ``[N]``; raises DataError, ShapeError."""
-        figures = mae(predicted, truth), rmse(predicted, truth), r2(predicted, truth)
-        return cls(name, *figures, answers=np.asarray(predicted, np.float64))
+        """Return the metrics of predictions ``[N]``; raises DataError, ShapeError."""
+        errors = mae(predicted, truth), rmse(predicted, truth), r2(predicted, truth)
+        correlations = pearson(predicted, truth), spearman(predicted, truth)
+        return cls(name, *errors, *correlations, answers=np.asarray(predicted, np.float64))
 
 
 @dataclass(frozen=True)
@@ -320,13 +325,21 @@ class Regression:
 
     def to_frame(self) -> Any:
         """Return the errors of every method as a polars data frame, or as columns if polars is missing."""
-        return frame_of(method.figures() for method in self.methods)
+        return frame_of(
+            method.figures() | {"pearson": method.pearson, "spearman": method.spearman}
+            for method in self.methods
+        )
 
     def __str__(self) -> str:
-        lines = [f"{self.count:,} sequences", f"{'':24}{'MAE':>11}{'RMSE':>11}{'R²':>9}"]
-        lines += [
-            f"{row.name:24}{row.mae:>11.4g}{row.rmse:>11.4g}{row.r2:>9.4f}" for row in self.methods
-        ]
+        heading = f"{'MAE':>11}{'RMSE':>11}{'R²':>9}{'Pearson':>10}{'Spearman':>10}"
+        lines = [f"{self.count:,} sequences", f"{'':24}{heading}"]
+        for row in self.methods:
+            correlations = "".join(
+                f"{'-':>10}" if value is None else f"{value:>10.4f}"
+                for value in (row.pearson, row.spearman)
+            )
+            errors = f"{row.mae:>11.4g}{row.rmse:>11.4g}{row.r2:>9.4f}"
+            lines.append(f"{row.name[:24]:24}{errors}{correlations}")
         return "\n".join([*lines, *self.sentences])
 
 
@@ -337,8 +350,8 @@ def regression(
 
     >>> print(regression([1.0, 2.0, 2.0], [1.0, 2.0, 3.0]))
     3 sequences
-                                    MAE       RMSE       R²
-    the network                  0.3333     0.5774   0.5000
+                                    MAE       RMSE       R²   Pearson  Spearman
+    the network                  0.3333     0.5774   0.5000    0.8660    0.8660
     """
     network = RegressionFigures.of(NETWORK_NAME, predicted, truth)
     truths = np.asarray(truth, np.float64)

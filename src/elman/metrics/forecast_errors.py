@@ -17,7 +17,7 @@ _MAX = float(np.finfo(np.float64).max)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def known_pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return forecasts and true values at the positions where the truth is known, flattened."""
     forecasts, truths = np.asarray(forecast, np.float64), np.asarray(truth, np.float64)
     if forecasts.shape != truths.shape:
@@ -34,7 +34,7 @@ def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def _errors(forecast: ArrayLike, truth: ArrayLike) -> np.ndarray:
-    forecasts, truths = _pairs(forecast, truth)
+    forecasts, truths = known_pairs(forecast, truth)
     with np.errstate(over="ignore"):
         return np.asarray(np.clip(truths - forecasts, -_MAX, _MAX))
 
@@ -76,7 +76,7 @@ def smape(forecast: ArrayLike, truth: ArrayLike) -> float:
     >>> smape([1.0, 0.0], [3.0, 0.0])
     50.0
     """
-    forecasts, truths = _pairs(forecast, truth)
+    forecasts, truths = known_pairs(forecast, truth)
     # work on halves: sums and differences of huge numbers would overflow
     size = np.abs(forecasts / 2) + np.abs(truths / 2)
     size[size == 0] = 1.0
@@ -204,8 +204,8 @@ def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
     >>> coverage([0.0, 0.0], [1.0, 1.0], [1.0, 2.0])
     0.5
     """
-    lows, truths = _pairs(low, truth)
-    highs, _ = _pairs(high, truth)
+    lows, truths = known_pairs(low, truth)
+    highs, _ = known_pairs(high, truth)
     return float(np.mean((lows <= truths) & (truths <= highs)))
 
 
@@ -215,7 +215,7 @@ def interval_width(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
     >>> interval_width([0.0, 0.0], [1.0, 3.0], [1.0, 2.0])
     2.0
     """
-    lows, _ = _pairs(low, truth)
-    highs, _ = _pairs(high, truth)
+    lows, _ = known_pairs(low, truth)
+    highs, _ = known_pairs(high, truth)
     with np.errstate(over="ignore"):
         return _mean(np.clip(highs - lows, 0.0, _MAX))
