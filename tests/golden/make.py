@@ -20,6 +20,7 @@ from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
+from elman.labels.convolutions import KERNELS, ConvolutionPart, Convolutions
 from elman.labels.dataset import Sequences
 from elman.labels.ngrams import NgramPart, NgramReader
 from elman.language.config import NetworkConfig
@@ -39,7 +40,7 @@ def golden_models() -> dict[str, Model]:
     """Return the models by the names of their files."""
     models = {cell: _language(number, cell) for number, cell in enumerate(cells.CELLS)}
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
-    models |= {"ngrams": _ngrams()}
+    models |= {"ngrams": _ngrams(), "convolutions": _convolutions()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
 
@@ -148,6 +149,29 @@ def _regress() -> Model:
         members=1,
     )
     return _model(config, codec, {})
+
+
+def _convolutions() -> Model:
+    """A regression with a wide part: convolutions at two dilations, over some of the channels."""
+    model = _regress()
+    count, channels = len(KERNELS), 4
+    # no convolution of the question is equal to a threshold
+    thresholds = (np.arange(2 * count) * 37 % 129 - 64) / 64 + 1 / 128
+    convolutions = Convolutions(
+        np.array([1, 2]),
+        np.arange(2 * count * channels).reshape(2, count, channels) % 3 != 1,
+        thresholds.astype(np.float32).reshape(2, count, 1),
+        np.array([[-0.5, 0.5, 0.25, 0.25]], np.float32),
+    )
+    values = (np.arange(convolutions.count) * 53 % 127 - 63) / 512
+    wide = ConvolutionPart(
+        convolutions,
+        means=np.full(convolutions.count, 0.5, np.float32),
+        weights=values.astype(np.float32)[:, None],
+        bias=np.array([0.125]),
+    )
+    codec = replace(model.codec, wide=wide)
+    return Model(model.config, model.arrays, codec, model.card)
 
 
 def _tag() -> Model:

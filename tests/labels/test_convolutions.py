@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
+import elman
+from elman import tasks
 from elman.errors import ModelFileError
+from elman.explain.explanation import DECOMPOSITION, INTEGRATED
 from elman.labels.batches import EncodedSequences
 from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.convolutions import KERNELS, ConvolutionPart, Convolutions
+from elman.labels.dataset import Sequences
 from elman.labels.ridge import fit_ridge
 
 
@@ -139,3 +144,44 @@ def test_the_part_is_stored_and_checked() -> None:
     refused(weights=np.zeros((3, 2), np.float32))
     refused(means=np.zeros(3, np.float64))
     refused(channels=np.zeros_like(arrays["codec.wide.channels"]))
+
+
+def test_training_adds_the_part_and_explanations_include_it() -> None:
+    draw = np.random.default_rng(0)
+    sequences, labels = waves(60, 2)
+    # a gap in every tenth sequence
+    for sequence in sequences[::10]:
+        sequence[draw.integers(len(sequence))] = np.nan
+    names = np.array(["slow", "fast"])[labels]
+    how: dict[str, Any] = {"steps": 6, "hidden_size": 4, "members": 1, "missing": "mask"}
+    model = elman.SequenceClassifier(**how).fit(sequences, names)
+    wide = model.model_.codec.wide
+    assert isinstance(wide, ConvolutionPart)
+    others, truth = waves(100, 2, seed=1)
+    assert (model.predict(others) == np.array(["slow", "fast"])[truth]).mean() > 0.9
+    # the network alone has learned nothing yet
+    alone = replace(model.model_, codec=replace(model.model_.codec, wide=None))
+    without: Any = tasks.open_model(alone)
+    assert (without.predict(others) == np.array(["slow", "fast"])[truth]).mean() < 0.8
+    for method in (DECOMPOSITION, INTEGRATED):
+        for of in ("steps", "channels"):
+            told = model.explain(others[0], target="fast", method=method, of=of)
+            total = told.contributions.sum() + told.bias + told.residual
+            assert total == pytest.approx(told.score, abs=1e-4)
+            score = without.explain(others[0], target="fast", method=method, of=of).score
+            fast = [*model.classes_].index("fast")
+            encoded = EncodedSequences.of(model.model_.codec, Sequences.of(others[:1]))
+            assert told.score - score == pytest.approx(wide.logits(encoded)[0, fast], abs=1e-4)
+    moved = model.explain(others[0], target="fast")
+    assert len(moved.contributions) == len(others[0])
+
+
+def test_numbers_of_sequences_have_a_wide_part_too() -> None:
+    sequences, labels = waves(60)
+    model = elman.SequenceRegressor(steps=6, members=1).fit(sequences, 100.0 + 7 * labels)
+    assert isinstance(model.model_.codec.wide, ConvolutionPart)
+    others, truth = waves(50, seed=1)
+    report = model.evaluate(others, 100.0 + 7 * truth)
+    assert report.methods[0].pearson is not None
+    assert report.methods[0].pearson > 0.8
+    assert "Spearman" in str(report)

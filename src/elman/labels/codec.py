@@ -15,6 +15,7 @@ import numpy as np
 
 from elman.errors import DataError, InputError, ModelFileError, OptionError
 from elman.labels.config import SequenceConfig
+from elman.labels.convolutions import ConvolutionPart
 from elman.labels.dataset import Sequences
 from elman.labels.ngrams import NgramPart
 from elman.labels.options import LabelledOptions
@@ -35,7 +36,7 @@ Label: TypeAlias = str | int | float
 _TYPE_OF_KIND: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
 _DTYPE_OF_KIND = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
 _PARTS = ("tokens", "alphabet", "scaler", "target", "labels")
-WIDE_PARTS: dict[str, type[WidePart]] = {part.kind: part for part in (NgramPart,)}
+WIDE_PARTS: dict[str, type[WidePart]] = {part.kind: part for part in (NgramPart, ConvolutionPart)}
 _BOOLEANS = {"true": True, "false": False}
 
 

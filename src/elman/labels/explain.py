@@ -189,7 +189,7 @@ def _wide_shares(sequence: AblatableSequence, number: int) -> WideShares:
         return WideShares(np.zeros(count), 0.0)
     encoded = sequence.without([np.zeros(sequence.owner.shape, bool)])
     shares = wide.shares(encoded, number, letters=sequence.spelled is not None)
-    owner = sequence.owner.ravel()
+    owner = sequence.owner_of_rows.ravel()
     return WideShares(np.bincount(owner, shares.elements.ravel(), count), shares.bias)
 
 

@@ -11,7 +11,9 @@ from elman.training.options import answering, network, picture, reading, trainin
 from elman.training.recurrent_options import RecurrentOptions
 
 POOLINGS = ("last", "mean", "max", "attention")
-_WIDE_HELP = "add a linear model, on n-grams of words and letters, to the network's answers"
+_WIDE_HELP = (
+    "add a linear model, on n-grams of a text or convolutions of numbers, to the network's answers"
+)
 _POOLING_HELP = "last, mean, max, attention; several joined by + (default: from the data)"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elman.labels.codec import SequenceCodec
+from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.examples import EncodedExamples
 from elman.labels.features import Features
 from elman.labels.linear_models import LinearWeights, fit_label_weights, fit_number_weights
@@ -35,9 +36,19 @@ def fit_wide(
         The part and its regularisation, or None if there is nothing to learn.
     """
     targets = np.concatenate(examples.targets)
-    if codec.tokens is None or len(np.unique(targets)) < 2:
+    if len(np.unique(targets)) < 2:
         return None
     outputs = 1 if codec.labels is None else len(codec.labels)
+    if codec.tokens is None:
+        fitted = fit_convolutions(
+            examples.encoded.sequences,
+            targets,
+            outputs,
+            balanced=balanced,
+            strength=strength,
+            seed=seed,
+        )
+        return None if fitted is None else (fitted.part, fitted.strength)
 
     def fit(features: Features, targets: np.ndarray) -> LinearWeights:
         if codec.labels is None:
