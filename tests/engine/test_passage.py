@@ -10,6 +10,7 @@ from cases import CELLS, cell_id
 from cell_checks import DIFFERENCE, STEP, rounding
 from elman.cells import Cell
 from elman.engine import kernel
+from elman.engine.kernel import LayerWeights
 from elman.engine.layers import layer_sequence
 from elman.engine.passage import Layers, Passage
 from elman.errors import InputError
@@ -45,6 +46,11 @@ def _read(cell: Cell, stack: tuple[int, int, bool], dtype: Any = np.float64) -> 
 def _weights(passage: Passage) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(5)
     return draw.normal(size=passage.y.shape), draw.normal(size=passage.end[-1].shape)
+
+
+def _arrays(layers: list[list[LayerWeights]]) -> list[np.ndarray]:
+    """Return the arrays of all directions of all layers, without those that the cell does not have."""
+    return [array for layer in layers for way in layer for array in way if array is not None]
 
 
 def _total(passage: Passage, dy: np.ndarray, dend: np.ndarray) -> np.ndarray:
@@ -92,19 +98,29 @@ def test_frozen_contributions_sum_to_the_weighted_outputs(
 def test_true_gradient_is_the_central_difference(cell: Cell, stack: tuple[int, int, bool]) -> None:
     passage = _read(cell, stack)
     dy, dend = _weights(passage)
-    back = passage.back(dy, dend=dend)
+    back = passage.back(dy, dend=dend, weights=True)
     assert not back.bias.any()
+    assert not any(array.any() for array in _arrays(passage.back(dy).dweights))
     draw = np.random.default_rng(6)
     ways = [draw.normal(size=passage.inputs[0].shape)]
     ways += [draw.normal(size=part.shape) for part in passage.start]
+    weights = _arrays([layer.directions for layer in passage.layers.layers])
+    weight_ways = [draw.normal(size=weight.shape) for weight in weights]
 
     def moved(by: float) -> float:
         x = passage.inputs[0] + by * ways[0]
         start = [part + by * way for part, way in zip(passage.start, ways[1:], strict=True)]
-        return float(_total(passage.layers.read(x, start), dy, dend).sum())
+        for weight, way in zip(weights, weight_ways, strict=True):
+            weight += by * way
+        total = float(_total(passage.layers.read(x, start), dy, dend).sum())
+        for weight, way in zip(weights, weight_ways, strict=True):
+            weight -= by * way
+        return total
 
     wanted = (moved(STEP) - moved(-STEP)) / (2 * STEP)
-    got = sum((d * way).sum() for d, way in zip([back.dx, *back.dstart], ways, strict=True))
+    gradients = [back.dx, *back.dstart, *_arrays(back.dweights)]
+    ways += weight_ways
+    got = sum((d * way).sum() for d, way in zip(gradients, ways, strict=True))
     # the third derivative along a direction of some hundred numbers is some hundred times that of one number
     scale = float(sum(np.square(way).sum() for way in ways)) * max(1.0, np.abs(passage.y).max())
     assert abs(got - wanted) <= scale * DIFFERENCE
@@ -117,11 +133,14 @@ def test_kernel_and_numpy_give_the_same_gradients(cell: Cell, stack: tuple[int, 
     oracle, passage = _read(cell, stack), _read(cell, stack, np.float32)
     assert passage.layers.runs_in_kernel
     dy, dend = _weights(oracle)
-    wanted, got, again = (one.back(dy, dend=dend) for one in (oracle, passage, passage))
+    wanted, got, again = (
+        one.back(dy, dend=dend, weights=True) for one in (oracle, passage, passage)
+    )
     pairs = [
         (passage.y, oracle.y),
         (got.dx, wanted.dx),
         *zip(got.dstart, wanted.dstart, strict=True),
+        *zip(_arrays(got.dweights), _arrays(wanted.dweights), strict=True),
     ]
     pairs += list(zip(passage.end, oracle.end, strict=True))
     for one, other in pairs:

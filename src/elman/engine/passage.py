@@ -34,6 +34,8 @@ class Back(NamedTuple):
     """Gradient with respect to the start state, ``[directions, S, B, H]`` for each layer."""
     bias: np.ndarray
     """Sum of the contributions of all biases in the frozen network, ``[B]``; zeros if it is not frozen."""
+    dweights: list[list[LayerWeights]]
+    """Gradients of the parameters, for each direction of each layer; zeros if they were not asked for."""
 
 
 class Layers:
@@ -174,7 +176,14 @@ class Passage:
         values = [self._recorded(k, lambda step: step.gates) for k in range(len(self.inputs))]
         return [dict(zip(names, layer.swapaxes(0, 1), strict=True)) for layer in values]
 
-    def back(self, dy: np.ndarray, *, frozen: bool = False, dend: np.ndarray | None = None) -> Back:
+    def back(
+        self,
+        dy: np.ndarray,
+        *,
+        frozen: bool = False,
+        dend: np.ndarray | None = None,
+        weights: bool = False,
+    ) -> Back:
         """Return the gradients of ``sum(dy · y) + sum(dend · end)``.
 
         In the frozen network ``sum(dx · x) + sum(dstart · start) + bias`` equals that sum up to rounding.
@@ -183,14 +192,17 @@ class Passage:
             dy: Weights of the outputs, ``[T, B, directions·H]``.
             frozen: Whether to go back through the frozen network instead of the true one.
             dend: Weights of the last layer's last states, ``[directions, S, B, H]``; zeros if None.
+            weights: Whether to compute the gradients of the parameters, which takes longer in numpy.
         """
         layers = self.layers
         dy = dy.astype(layers.dtype)
         bias = np.zeros(dy.shape[1], layers.dtype)
         dstarts: list[np.ndarray] = []
+        dweights: list[list[LayerWeights]] = []
         for k in range(len(layers.layers) - 1, -1, -1):
             dx = dy.copy() if layers.residual and k else np.zeros_like(self.inputs[k])
             starts = []
+            dweights.append([])
             # The two directions share the columns of the outputs.
             halves = np.split(dy, len(layers.layers[k].directions), axis=2)
             for direction, d_half in enumerate(halves):
@@ -198,25 +210,35 @@ class Passage:
                 d_last = None if dend is None else dend[direction].astype(layers.dtype)
                 if frozen or not layers.runs_in_kernel:
                     slopes = FROZEN if frozen else TRUE
-                    moved, start, constant = self._numpy_back(k, direction, slopes, d_half, d_last)
+                    moved, start, d_layer, constant = self._numpy_back(
+                        k, direction, slopes, d_half, d_last, weights
+                    )
                     bias += constant if frozen else 0
                 else:
-                    moved, start = self._kernel_back(k, direction, d_half, d_last)
+                    moved, start, d_layer = self._kernel_back(k, direction, d_half, d_last)
                 dx += moved
+                dweights[-1].append(d_layer)
                 starts.append(start)
             dstarts.append(np.stack(starts))
             # The input of this layer is the output of the layer below.
             dy, dend = dx, None
-        return Back(dy, dstarts[::-1], bias)
+        return Back(dy, dstarts[::-1], bias, dweights[::-1])
 
     def _numpy_back(
-        self, k: int, direction: int, slopes: Slopes, dy: np.ndarray, dend: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the gradients of inputs and start state, and the contribution of the biases ``[B]``."""
+        self,
+        k: int,
+        direction: int,
+        slopes: Slopes,
+        dy: np.ndarray,
+        dend: np.ndarray | None,
+        weighted: bool,
+    ) -> tuple[np.ndarray, np.ndarray, LayerWeights, np.ndarray]:
+        """Return the gradients of inputs, start state and weights, and the biases' contribution ``[B]``."""
         weights, cell = self.layers.layers[k].directions[direction], self.layers.cell
         # [T, B, G·H]
         d_gx = np.empty((*dy.shape[:2], len(weights.weight_ih)), dy.dtype)
         constant = np.zeros(dy.shape[1], dy.dtype)
+        d_weights = LayerWeights._make(None if w is None else np.zeros_like(w) for w in weights)
         shape = self.start[k][direction].shape
         d_state = tuple(np.zeros(shape, dy.dtype) if dend is None else dend)
         # against the running order: from the last recorded step to the first
@@ -234,17 +256,23 @@ class Passage:
             if weights.weight_hh is not None:
                 d_gh = np.concatenate(to_hidden, axis=1)
                 d_state = (d_state[0] + d_gh @ weights.weight_hh, *d_state[1:])
+                if weighted:
+                    _add(d_weights.weight_hh, d_gh.T @ step.before[0])
+                    _add(d_weights.bias_hh, d_gh.sum(axis=0))
                 if weights.bias_hh is not None:
                     # In the frozen, linear network a bias contributes like an input of 1.
                     constant += d_gh @ weights.bias_hh
+        if weighted:
+            _add(d_weights.weight_ih, d_gx.reshape(-1, d_gx.shape[2]).T @ self._rows(k))
+            _add(d_weights.bias_ih, d_gx.sum(axis=(0, 1)))
         if weights.bias_ih is not None:
             constant += (d_gx @ weights.bias_ih).sum(axis=0)
-        return d_gx @ weights.weight_ih, np.stack(d_state), constant
+        return d_gx @ weights.weight_ih, np.stack(d_state), d_weights, constant
 
     def _kernel_back(
         self, k: int, direction: int, dy: np.ndarray, dend: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradients of inputs and start state."""
+    ) -> tuple[np.ndarray, np.ndarray, LayerWeights]:
+        """Return the gradients of inputs, start state and weights."""
         layer, rows = self.layers.layers[k], self._rows(k)
         start = np.ascontiguousarray(self.start[k][direction])
         y, saved = self._kept[k][direction]
@@ -253,7 +281,6 @@ class Passage:
         self._kept[k][direction] = (y, None)
         weights = layer.directions[direction]
         dx, dstart = np.empty_like(rows), np.empty_like(start)
-        # The kernel always writes the gradients of the weights, which nobody needs here.
         d_weights = LayerWeights._make(None if w is None else np.empty_like(w) for w in weights)
         d_output = (
             np.ascontiguousarray(dy).reshape(y.shape),
@@ -261,4 +288,10 @@ class Passage:
         )
         call = layer.call(self._sizes, direction)
         call.backward(saved, rows, weights, start, y, d_output, (dx, dstart), d_weights)
-        return dx.reshape(self.inputs[k].shape), dstart
+        return dx.reshape(self.inputs[k].shape), dstart, d_weights
+
+
+def _add(total: np.ndarray | None, gradient: np.ndarray) -> None:
+    """Add a gradient to `total` in place; a parameter that the layer does not have is None."""
+    if total is not None:
+        total += gradient
