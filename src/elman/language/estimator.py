@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Literal, Unpack
 
 from elman.errors import DataError
+from elman.language.adaptation import Adapt, Adaptation
 from elman.language.display import LanguageDisplay
 from elman.language.options import DocumentUnit, LanguageOptions, Level
 from elman.language.predictor import Evaluation, LanguagePredictor
@@ -170,14 +171,21 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
         """Return `n` new tokens after `prompt` as text; `sampling` as in `LanguagePredictor.generate`."""
         return self._fitted().generate(prompt, n, **sampling)
 
-    def evaluate(self, text: Source, *, encoding: str | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        text: Source,
+        *,
+        encoding: str | None = None,
+        adapt: Adapt | Adaptation | None = None,
+        valid: Source | None = None,
+    ) -> Evaluation:
         """Return how well the model predicts `text`, as `LanguagePredictor.evaluate` does."""
-        return self._fitted().evaluate(text, encoding=encoding)
+        return self._fitted().evaluate(text, encoding=encoding, adapt=adapt, valid=valid)
 
     def score(self, X: Source, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
         """Return the mean log probability (nats) of the tokens of `X`; larger is better."""
         return -self._fitted().evaluate(X).loss
 
-    def stream(self) -> Stream:
-        """Return a new stream."""
-        return self._fitted().stream()
+    def stream(self, adapt: Adapt | Adaptation | None = None) -> Stream:
+        """Return a new stream; with `adapt`, as in `Stream`, it learns from the text that it reads."""
+        return self._fitted().stream(adapt)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TypedDict
 
@@ -74,9 +74,7 @@ class Network:
         self.storage = storage
         self.cell = find(config.cell, config.activation)
         self.hidden_size = config.hidden_size
-        self.embedding: np.ndarray = model.arrays["embedding.weight"]
-        self.head_weight = self.embedding if config.tied else model.arrays["head.weight"]
-        self.head_bias: np.ndarray = model.arrays["head.bias"]
+        self._use(model.arrays)
         # the states of all layers, then the last output
         self.state_size = (config.num_layers * len(self.cell.states) + 1) * config.hidden_size
         self._threads = native.threads()
@@ -92,10 +90,17 @@ class Network:
             raise OptionError("storage", got=got, expected="float32")
         self._kernel = None if kernel is None else self._in_kernel(kernel)
 
-    def __reduce__(self) -> tuple[type[Network], tuple[Model, np.dtype[np.generic], str]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.model, self.dtype, self.storage)
 
-    def _in_kernel(self, kernel: native.Kernel) -> native.Network:
+    def _use(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the parameters from `arrays`, named as in the model."""
+        self.arrays = arrays
+        self.embedding: np.ndarray = arrays["embedding.weight"]
+        self.head_weight = self.embedding if self.model.config.tied else arrays["head.weight"]
+        self.head_bias: np.ndarray = arrays["head.bias"]
+
+    def _in_kernel(self, kernel: native.Kernel) -> native.Network | None:
         config = self.model.config
         embedding = np.ascontiguousarray(self.embedding, np.float32)
         return native.network_type()(
@@ -119,9 +124,7 @@ class Network:
 
     def _layers(self, dtype: npt.DTypeLike, *, kernel: bool = True) -> Layers:
         config = self.model.config
-        return Layers(
-            config, self.model.arrays, residual=config.residual, dtype=dtype, kernel=kernel
-        )
+        return Layers(config, self.arrays, residual=config.residual, dtype=dtype, kernel=kernel)
 
     def recording_layers(
         self, dtype: npt.DTypeLike | None = None, *, kernel: bool = True
@@ -238,7 +241,7 @@ class Network:
         # [B, H] each: the states of the first layer, those of the second and so on, the last output
         before = np.split(state, range(H, state.shape[1], H), axis=1)
         after: list[np.ndarray] = []
-        x = self.embedding[tokens.reshape(-1)].astype(self.dtype)  # [T·B, E]
+        x = self.embedding[tokens.reshape(-1)].astype(self.dtype, copy=False)  # [T·B, E]
         for k, layer in enumerate(self._numpy_layers):
             start = tuple(before[k * count : (k + 1) * count])
             sizes = np.full(T, B)
@@ -318,7 +321,7 @@ class Network:
     @one_thread()
     def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            result = hidden @ self.head_weight.T.astype(self.dtype) + self.head_bias
+            result = hidden @ self.head_weight.T.astype(self.dtype, copy=False) + self.head_bias
             # The dot product with itself finds NaN and infinity in one pass without a mask.
             if not math.isfinite(np.vdot(result, result)):
                 result = bounded(result)

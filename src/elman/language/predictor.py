@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from elman.errors import InputError
+from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Inspectable, Predictor
+from elman.language.adaptation import Adapt, Adaptation, adaptation_of
+from elman.language.adapted_loss import adapted_figures, choose_strengths
 from elman.language.batches import evaluation_chunks
 from elman.language.config import NetworkConfig
 from elman.language.corpus import load_corpus
@@ -43,6 +45,10 @@ def _number(card: Mapping[str, Any], *names: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(min(loss, 700.0))  # exp of a larger number overflows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,14 @@ class Evaluation(NgramComparison):
     """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
     warnings: tuple[str, ...] = ()
     """Warnings about the text."""
+    cache_loss: float | None = None
+    """Loss with a continuous cache; None if it was not measured."""
+    weights_loss: float | None = None
+    """Loss with weights that learn from the text; None if it was not measured."""
+    both_loss: float | None = None
+    """Loss with both; None if it was not measured."""
+    adaptation: Mapping[str, float] | None = None
+    """Strengths of the adaptation."""
 
     @property
     def bits_per_token(self) -> float:
@@ -156,7 +170,7 @@ class Evaluation(NgramComparison):
     @property
     def perplexity(self) -> float:
         """``exp(loss)``: the number of equally likely tokens that would give the same loss."""
-        return math.exp(min(self.loss, 700.0))  # exp of a larger number overflows
+        return _perplexity(self.loss)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and properties, for JSON."""
@@ -167,7 +181,7 @@ class Evaluation(NgramComparison):
     def to_frame(self) -> Any:
         """Return the figures in one row of a polars data frame, or as a dict of columns without polars."""
         figures = self.to_dict()
-        del figures["warnings"]
+        del figures["warnings"], figures["adaptation"]
         return frame_of([figures])
 
     def __str__(self) -> str:
@@ -179,6 +193,19 @@ class Evaluation(NgramComparison):
             f"perplexity       {self.perplexity:>10.{2 if self.perplexity < 1e4 else 0}f}",
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
+        adapted = {
+            "with a cache": self.cache_loss,
+            "learning on": self.weights_loss,
+            "with both": self.both_loss,
+        }
+        lines += [
+            f"{name:16} {loss:>10.4f}  nats a token, perplexity {_perplexity(loss):.2f}"
+            for name, loss in adapted.items()
+            if loss is not None
+        ]
+        if self.adaptation is not None:
+            strengths = (f"{name} {value:g}" for name, value in self.adaptation.items())
+            lines.append(f"adapted by {', '.join(strengths)}")
         if self.verdict:
             lines.append(f"in training {self.verdict}")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
@@ -232,9 +259,9 @@ class LanguagePredictor(Predictor):
 
         return memory_cuts(self.network, source, far)
 
-    def stream(self) -> Stream:
-        """Return a new stream."""
-        return Stream(self.network)
+    def stream(self, adapt: Adapt | Adaptation | None = None) -> Stream:
+        """Return a new stream; with `adapt`, as in `Stream`, it learns from the text that it reads."""
+        return Stream(self.network, adapt)
 
     def streams(self, n: int) -> StreamPool:
         """Return a pool of `n` new streams that step together; raises OptionError."""
@@ -278,7 +305,15 @@ class LanguagePredictor(Predictor):
         outside = codec.encode(text) == UNKNOWN_ID
         return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
 
-    def evaluate(self, text: Source, *, encoding: str | None = None, lanes: int = 32) -> Evaluation:
+    def evaluate(
+        self,
+        text: Source,
+        *,
+        encoding: str | None = None,
+        lanes: int = 32,
+        adapt: Adapt | Adaptation | None = None,
+        valid: Source | None = None,
+    ) -> Evaluation:
         """Return how well the model predicts a text.
 
         Args:
@@ -286,26 +321,41 @@ class LanguagePredictor(Predictor):
             encoding: The encoding of the files; None detects it.
             lanes: A long document is read in up to so many parts side by side, each after a warm-up on the
                 text before it; 1 reads it as a whole.
+            adapt: Also measure the model while it adapts to the text, as in `Stream`: with a "cache", with
+                "weights" that learn, or with each of these and "both". The text is then read in one stream.
+            valid: A text to choose the strengths of the adaptation on, which must be another one than `text`.
 
         Raises:
-            DataError: The text is missing, empty, too short or not text.
+            DataError: A text is missing, empty, too short or not text.
             OptionError: An option has a value that it cannot take.
         """
+        codec = self.model.codec
+        settings = None if adapt is None else adaptation_of(adapt, codec.level)
+        if valid is not None and settings is None:
+            raise OptionError("valid", got="a text without adapt", expected="adapt with it")
         # A long text is encoded into a file in this folder and mapped into memory.
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
-            corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
+            if valid is not None and settings is not None:
+                other = load_corpus(valid, codec, encoding=encoding, workspace=Path(folder))
+                settings = choose_strengths(self.network, other.tokens, settings)
+            corpus = load_corpus(text, codec, encoding=encoding, workspace=Path(folder))
             total, count = 0.0, 0
             chunks = evaluation_chunks(corpus.tokens, lanes=lanes)
             for chunk, scores in self.network.score_chunks(chunks):
                 # Sums are taken in double precision: a long text has millions of terms.
                 total -= float(scores.sum(dtype=np.float64))
                 count += chunk.predicted
+            adapted = (
+                {} if settings is None else adapted_figures(self.network, corpus.tokens, settings)
+            )
         return Evaluation(
             tokens=count,
             characters=corpus.facts.characters,
             loss=total / max(1, count),
             unknown_share=corpus.facts.unknown / max(1, corpus.facts.tokens),
             warnings=corpus.facts.warnings,
+            adaptation=None if settings is None else asdict(settings),
+            **adapted,
             **NgramComparison.fields_of(self.card),
         )
 

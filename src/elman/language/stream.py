@@ -12,6 +12,8 @@ import numpy as np
 from elman.engine.shapes import whole_number
 from elman.errors import InputError
 from elman.files.model import Model
+from elman.language.adaptation import Adapt, Adaptation, adaptation_of
+from elman.language.adapted_network import AdaptedNetwork
 from elman.language.network import Network
 from elman.language.sampling import (
     MAX_BEAM_WIDTH,
@@ -110,6 +112,15 @@ class Stream:
     predicted as if after the codec's start token: the end of a line if documents are lines, or else a line
     end or the commonest token. If documents are lines, every line starts like this, from state zero.
 
+    With `adapt`, the stream has its own copy of the weights, and `feed` and `step` learn from what they read
+    (`elman.language.adaptation`). Drawn text teaches nothing. Neither the model nor another stream changes.
+
+    Args:
+        model: The model or its network.
+        adapt: "weights" goes on training on the text, "cache" prefers tokens that came after similar
+            contexts, "both" does both, with default strengths; an `Adaptation` sets its own. None does not
+            adapt.
+
     Attributes:
         unknown: The number of tokens outside the vocabulary that were fed since the last reset.
 
@@ -120,8 +131,11 @@ class Stream:
     (3, True)
     """
 
-    def __init__(self, model: Model | Network) -> None:
+    def __init__(self, model: Model | Network, adapt: Adapt | Adaptation | None = None) -> None:
         self.network = network_of(model)
+        if adapt is not None:
+            settings = adaptation_of(adapt, self.network.model.codec.level)
+            self.network = AdaptedNetwork(self.network, settings)
         self.codec: TextCodec = self.network.model.codec
         self.reset()
 
@@ -130,8 +144,10 @@ class Stream:
         return f"Stream({self.network.model.summary}; {read})"
 
     def reset(self) -> Stream:
-        """Forget everything that was fed; return self."""
+        """Forget everything that was fed and learned; return self."""
         self.unknown = 0
+        if isinstance(self.network, AdaptedNetwork):
+            self.network = AdaptedNetwork(self.network, self.network.settings)
         self._restart()
         return self
 
@@ -145,6 +161,8 @@ class Stream:
         # __init__ would compute a new start state; everything but the two buffers can be shared.
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
+        if isinstance(self.network, AdaptedNetwork):
+            other.network = self.network.fork()
         other._state, other._spare = self._state.copy(), np.empty_like(self._state)
         return other
 
@@ -156,6 +174,12 @@ class Stream:
         """
         numbers = token_numbers(self.codec, readable)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
+        if isinstance(self.network, AdaptedNetwork):
+            # It learns from every line, also from those whose state is forgotten.
+            _, self._state = self.network.learn(numbers, self._state)
+            if len(numbers):
+                self._last = None if numbers[-1] == self.codec.end_id else int(numbers[-1])
+            return self
         if begin := self.codec.document_start(numbers):
             self._restart()  # the start of a line forgets all lines before it
         if begin < len(numbers):
@@ -191,6 +215,10 @@ class Stream:
             raise InputError(
                 "out", got=getattr(out, "shape", type(out).__name__), expected=expected
             )
+        if isinstance(self.network, AdaptedNetwork):
+            self.feed([token])
+            out[:] = self._log_probabilities()
+            return out
         if token == UNKNOWN_ID:
             self.unknown += 1
         if token == self.codec.end_id:
@@ -311,8 +339,13 @@ class Stream:
         """The position of the stream as bytes; assign them to a stream of the same model to go on from there.
 
         `unknown` is not part of it and counts from 0 after an assignment. An assignment raises InputError
-        for the state of another model, and for bytes that are not a state.
+        for the state of another model, and for bytes that are not a state. A stream that adapts has no such
+        bytes, because its weights would be part of them: reading `state` then raises InputError.
         """
+        if isinstance(self.network, AdaptedNetwork):
+            got, expected = "one that adapts", "a stream without adapt"
+            remedy = "fork it to keep its position"
+            raise InputError("state of a stream", got=got, expected=expected, remedy=remedy)
         network, last = self.network, -1 if self._last is None else self._last
         header = (_MAGIC, _FORMAT_VERSION, last, network.dtype.itemsize, network.digest)
         numbers = self._state.astype(network.dtype.newbyteorder("<"))
