@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from elman.errors import OptionError
-from elman.task_types import ExplainOptions
+from elman.task_types import ExplainOptions, PredictOptions, ReadingOptions
 from elman.training.options import answering, network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
 
@@ -98,6 +98,27 @@ class LanguageOptions(RecurrentOptions):
         # Characters are not split, so that a way to split them would be ignored.
         if self.split != "words" and self.level == "char":
             raise OptionError("split", got=self.split, expected="words", remedy="or level word")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguagePredictOptions(PredictOptions):
+    """Options of the command `predict` for a language model."""
+
+    adapt: bool = answering(False, "learn from each text before the answer to it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageEvaluateOptions(ReadingOptions):
+    """Options of the command `evaluate` for a language model."""
+
+    adapt: bool = answering(
+        False,
+        "also measure the model while it adapts to the text: with a cache, learning on, with both",
+    )
+    valid: tuple[str, ...] | None = reading(
+        None,
+        "texts to choose the strengths of --adapt on (default: strengths measured on other texts)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

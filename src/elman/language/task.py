@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from elman.errors import OptionError, printable, warn
-from elman.language.options import LanguageExplainOptions, LanguageOptions
+from elman.language.options import (
+    LanguageEvaluateOptions,
+    LanguageExplainOptions,
+    LanguageOptions,
+    LanguagePredictOptions,
+)
 from elman.task_types import (
     Answers,
     HeldOutFiles,
-    PredictOptions,
     Ranking,
     Reading,
-    ReadingOptions,
     Result,
     Task,
 )
@@ -42,8 +45,8 @@ class LanguageTask(Task):
     options = LanguageOptions
     command_options: ClassVar[dict[str, type[Options]]] = {
         "train": HeldOutFiles,
-        "predict": PredictOptions,
-        "evaluate": ReadingOptions,
+        "predict": LanguagePredictOptions,
+        "evaluate": LanguageEvaluateOptions,
         "explain": LanguageExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
@@ -83,14 +86,20 @@ class LanguageTask(Task):
         from elman.text.sources import argument_lines
 
         del as_table
-        options = PredictOptions.from_values(values)
+        options = LanguagePredictOptions.from_values(values)
         lines = argument_lines(source or "", options.encoding)
-        return Answers(rankings=_rankings(self.predictor, lines, options.k))
+        return Answers(rankings=_rankings(self.predictor, lines, options.k, options.adapt))
 
     def evaluate(self, files: Sequence[str], values: Values) -> Result:
         """Return the loss and perplexity on text files."""
-        encoding = ReadingOptions.from_values(values).encoding
-        return Result(self.predictor.evaluate([*map(Path, files)], encoding=encoding))
+        options = LanguageEvaluateOptions.from_values(values)
+        evaluation = self.predictor.evaluate(
+            [*map(Path, files)],
+            encoding=options.encoding,
+            adapt="both" if options.adapt else None,
+            valid=None if options.valid is None else [*map(Path, options.valid)],
+        )
+        return Result(evaluation)
 
     def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the next token, its equations, or the effect of a replaced token."""
@@ -196,13 +205,16 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
     return Replacement(text, changed, number, replaced, word, rows)
 
 
-def _rankings(predictor: LanguagePredictor, lines: Iterable[str], count: int) -> Iterator[Ranking]:
+def _rankings(
+    predictor: LanguagePredictor, lines: Iterable[str], count: int, adapt: bool
+) -> Iterator[Ranking]:
     """Yield what may come after each line; warn after the last one where `<unk>` has most probability."""
     from elman.text.words import UNKNOWN
 
     notes = []
     for line in warn_of_unknown_tokens(predictor, lines):
-        predictions = predictor.predict_next(line, count)
+        # Each line is answered for itself, so it has a stream of its own.
+        predictions = predictor.stream("both" if adapt else None).feed(line).predict(count)
         unknown = predictions.unknown_probability
         details = {
             "text": line,
