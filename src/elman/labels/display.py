@@ -15,6 +15,7 @@ _COMMANDS = {
 _MAX_LABELS = 6
 _EVALUATED = ("accuracy", "macro_f1", "macro_recall", "entity_f1", "rmse")
 _MEASURES = ("accuracy", "macro_f1", "macro_recall", "entity_f1", "mae", "rmse", "held_out_loss")
+_PARTS = {"network": "the recurrent network", "wide": "the linear model beside it"}
 _WORDS = {"mae": "MAE", "rmse": "RMSE", "held_out_loss": "loss"}
 
 
@@ -58,6 +59,9 @@ class LabelsDisplay(TaskDisplay):
             return
         listed = ", ".join(f"{_word(name)} {test[name]:.4g}" for name in _MEASURES if name in test)
         yield Line(f"test set, {count(test['sequences'], 'sequence')}: {listed}", "bold")
+        if test["parts"]:
+            alone = "; ".join(f"{_PARTS[name]} {value:.4g}" for name, value in test["parts"].items())
+            yield Line(f"{_word(card['metric'])} of each part alone: {alone}")
         if card["refit"]:
             again = (
                 "the stored network was then trained again on all sequences, the test set included"

@@ -140,6 +140,8 @@ class _LabelQuestion(Question):
     def note(self, method: str) -> str:
         """Return sentences on unknown words and on what the method holds fixed."""
         sentences = [self.sequence.note, self.sequence.shared if method in ADDITIVE else ""]
+        if method in ADDITIVE and self.inputs and self.sequence.codec.wide is not None:
+            sentences.append(self.sequence.codec.wide.note)
         if method == REPLACEMENT and self.inputs:
             sentences.append(f"Each input was replaced by {self.sequence.replacements} others.")
         if method == DECOMPOSITION and self.inputs:

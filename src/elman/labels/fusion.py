@@ -14,7 +14,7 @@ import numpy as np
 from elman.labels.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature
 
 MIN_NETWORK_FACTOR, MAX_FACTOR = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
-PRIOR_PRECISION = 0.1
+PRIOR_PRECISION = 0.01
 """Weight of the squared distance of a factor from its prior, in losses of one sequence."""
 FOLDS, MIN_SEQUENCES_TO_CHOOSE = 5, 25
 NEWTON_STEPS = 25

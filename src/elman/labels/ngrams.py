@@ -201,6 +201,7 @@ class NgramPart(WidePart):
     """A linear model of the n-grams of a text; see the head of this file for its formula."""
 
     kind = "ngrams"
+    note = "The linear model's weight of an n-gram is divided equally among what it covers."
     reader: NgramReader
     keys: np.ndarray
     """uint32 ``[F]``: the hashes of the n-grams that have weights, ascending."""

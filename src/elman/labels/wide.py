@@ -46,6 +46,8 @@ class WidePart(ABC):
 
     kind: ClassVar[str]
     """Name of the kind of features in a model file."""
+    note: ClassVar[str]
+    """A sentence that says how explanations share the linear model's logit among the inputs."""
 
     @property
     @abstractmethod
