@@ -42,24 +42,28 @@ def test_the_factors_minimise_the_squared_error() -> None:
     assert fit_factors(wide, None, targets, is_number=True) == Factors(1.0, 0.0)
 
 
-def test_a_part_without_use_is_left_out() -> None:
+def test_a_part_that_would_be_subtracted_is_left_out() -> None:
     targets = np.random.default_rng(0).integers(0, 3, 400)
     good, noise = logits_of(targets, 3.0, 1), logits_of(targets, 0.0, 2)
-    assert fit_factors(good, noise, targets, is_number=False).wide == 0
-    assert fit_factors(noise, good, targets, is_number=False).network == 0.01
     alone = fit_factors(good, None, targets, is_number=False)
     assert alone.wide == 0
-    # only the weak prior separates it from a temperature
-    chosen = fit_factors(good, noise, targets, is_number=False)
-    assert chosen.network == pytest.approx(alone.network, rel=0.02)
+    for is_first in (True, False):
+        network, wide = (good, -good - noise) if is_first else (-good - noise, good)
+        factors = fit_factors(network, wide, targets, is_number=False)
+        chosen, other = factors if is_first else factors[::-1]
+        # only the weak prior separates it from a temperature
+        assert chosen == pytest.approx(alone.network, rel=0.02)
+        assert other == (0 if is_first else 0.01)
+    # noise gets hardly any weight
+    assert fit_factors(good, noise, targets, is_number=False).wide < 0.2
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e18])
 def test_extreme_logits_give_finite_factors(scale: float) -> None:
     targets = np.array([0, 1, 2, -1] * 30)
     right = scale * np.eye(3)[targets.clip(0)]
-    for parts in ((right, right), (right, -right), (-right, -right)):
-        factors = fit_factors(*parts, targets, is_number=False)
+    for network, wide in ((right, right), (right, -right), (-right, -right)):
+        factors = fit_factors(network, wide, targets, is_number=False)
         assert np.isfinite(factors).all()
         assert 0.01 <= factors.network <= 10
         assert 0 <= factors.wide <= 10

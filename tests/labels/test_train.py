@@ -478,7 +478,7 @@ def test_the_temperature_calibrates_probabilities() -> None:
     """All sequences are equal; 90 % have the label "a" in training, and 60 % in the validation set."""
     data = LabelledSequences(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = LabelledSequences(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
-    model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
+    model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0, wide=False)
     shares = open_labelled(model).predict_proba(["x"])
     assert model.card["temperature"] > 2
     # the logits are float32, and the temperature is found to 1e-12

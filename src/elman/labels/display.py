@@ -60,7 +60,9 @@ class LabelsDisplay(TaskDisplay):
         listed = ", ".join(f"{_word(name)} {test[name]:.4g}" for name in _MEASURES if name in test)
         yield Line(f"test set, {count(test['sequences'], 'sequence')}: {listed}", "bold")
         if test["parts"]:
-            alone = "; ".join(f"{_PARTS[name]} {value:.4g}" for name, value in test["parts"].items())
+            alone = "; ".join(
+                f"{_PARTS[name]} {value:.4g}" for name, value in test["parts"].items()
+            )
             yield Line(f"{_word(card['metric'])} of each part alone: {alone}")
         if card["refit"]:
             again = (

@@ -67,7 +67,7 @@ def text_features(texts: Sequence[str], outputs: int) -> Vectoriser | None:
     }
     tfidf = sklearn("feature_extraction.text").TfidfVectorizer
     words = tfidf(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, **shared)
-    characters = tfidf(ngram_range=(2, 4), analyzer="char_wb", **shared)
+    characters = tfidf(ngram_range=(2, 5), analyzer="char_wb", **shared)
     both = sklearn("pipeline").make_union(words, characters)
     try:
         vectorise: Vectoriser = both.fit(texts).transform

@@ -6,7 +6,7 @@ network's factor is one over the temperature of its logits (`elman.labels.calibr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,13 +16,10 @@ from elman.labels.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_tempe
 MIN_NETWORK_FACTOR, MAX_FACTOR = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
 PRIOR_PRECISION = 0.01
 """Weight of the squared distance of a factor from its prior, in losses of one sequence."""
-FOLDS, MIN_SEQUENCES_TO_CHOOSE = 5, 25
 NEWTON_STEPS = 25
 
 # Fits the factors of one or both parts to parts [P, N, K] and targets [N].
 _Fit: TypeAlias = "Callable[[np.ndarray, np.ndarray], np.ndarray]"
-# Returns the loss [N] of each fused answer [N, K] for targets [N].
-_Losses: TypeAlias = "Callable[[np.ndarray, np.ndarray], np.ndarray]"
 
 
 class Factors(NamedTuple):
@@ -47,8 +44,8 @@ def fit_factors(
     """Return the factors with which the sum of both logits is best on held-out sequences.
 
     Best is the least log loss for labels, and the least squared error for numbers. Both are convex in the
-    factors. A weak prior keeps them finite where every answer is right. A part that does not lower the loss
-    in cross-validation on these sequences gets the smallest factor.
+    factors. A weak prior keeps them finite where every answer is right. A part that would be subtracted gets
+    the smallest factor.
 
     Args:
         network: Logits ``[N, K]`` of the recurrent network; for numbers its standardised answers ``[N, 1]``.
@@ -58,10 +55,10 @@ def fit_factors(
         is_number: Whether the targets are numbers.
 
     >>> truth, draw = np.array([0, 1] * 20), np.random.default_rng(0)
-    >>> sure, random = np.eye(2)[truth], draw.normal(size=(40, 2))
-    >>> fit_factors(sure, random, truth, is_number=False).wide
+    >>> right = np.eye(2)[truth] + draw.normal(size=(40, 2))
+    >>> fit_factors(right, -right, truth, is_number=False).wide
     0.0
-    >>> fit_factors(random, sure, truth, is_number=False).network
+    >>> fit_factors(-right, right, truth, is_number=False).network
     0.01
     """
     if wide is None:
@@ -69,31 +66,19 @@ def fit_factors(
         return Factors(1.0 if is_number else 1 / fit_temperature(network, targets), 0.0)
     parts = np.stack([network, wide]).astype(np.float64)
     if is_number:
-        return _chosen(parts, targets.astype(np.float64), _fit_numbers, _squared_errors)
+        return _not_negative(parts, targets.astype(np.float64), _fit_numbers)
     rows = np.flatnonzero(targets >= 0)
     # the same number added to all logits changes no answer, and keeps the exponentials finite
     parts = parts[:, rows] - parts[:, rows].max(axis=2, keepdims=True)
-    return _chosen(parts, targets[rows], _fit_labels, _log_losses)
+    return _not_negative(parts, targets[rows], _fit_labels)
 
 
-def _chosen(parts: np.ndarray, targets: np.ndarray, fit: _Fit, losses: _Losses) -> Factors:
-    """Return the factors of both parts, or of the single one that is better alone."""
-    candidates: list[list[int]] = [[0, 1], [0], [1]]
-    if len(targets) < MIN_SEQUENCES_TO_CHOOSE:
-        candidates = candidates[:1]
-
-    def held_out_loss(active: Sequence[int]) -> float:
-        fold_of, total = np.arange(len(targets)) % FOLDS, 0.0
-        for fold in range(FOLDS):
-            inside, outside = fold_of != fold, fold_of == fold
-            factors = fit(parts[active][:, inside], targets[inside])
-            fused = np.tensordot(factors, parts[active][:, outside], 1)
-            total += float(losses(fused, targets[outside]).sum())
-        return total
-
-    active = min(candidates, key=held_out_loss) if len(candidates) > 1 else candidates[0]
-    factors = np.zeros(2)
-    factors[active] = fit(parts[active], targets)
+def _not_negative(parts: np.ndarray, targets: np.ndarray, fit: _Fit) -> Factors:
+    """Return the factors of both parts, or of the other one alone if a part would be subtracted."""
+    factors = fit(parts, targets)
+    for harmful in np.flatnonzero(factors < 0).tolist():
+        factors = np.zeros(2)
+        factors[1 - harmful] = fit(parts[[1 - harmful]], targets)[0]
     network, wide = factors.clip((MIN_NETWORK_FACTOR, 0.0), MAX_FACTOR).tolist()
     return Factors(network, wide)
 
@@ -107,10 +92,6 @@ def _fit_numbers(parts: np.ndarray, targets: np.ndarray) -> np.ndarray:
     answers, prior = parts[:, :, 0], _prior(parts)
     gram = answers @ answers.T + PRIOR_PRECISION * np.eye(len(parts))
     return np.asarray(np.linalg.solve(gram, answers @ targets + PRIOR_PRECISION * prior))
-
-
-def _squared_errors(fused: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return np.asarray((fused[:, 0] - targets) ** 2)
 
 
 def _log_losses(fused: np.ndarray, targets: np.ndarray) -> np.ndarray:

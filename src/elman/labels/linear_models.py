@@ -63,8 +63,7 @@ def fit_logistic(
     logistic = sklearn("linear_model").LogisticRegression
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        # a looser tolerance than the default: a finer fit takes longer and answers alike
-        limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3}
+        limits = {"max_iter": LOGISTIC_ITERATIONS}
         return fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
 
     score = label_score(metric, labels)
@@ -129,7 +128,7 @@ def fit_label_weights(
     smallest bias.
     """
     logistic = sklearn("linear_model").LogisticRegression
-    limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3, "class_weight": class_weight}
+    limits = {"max_iter": LOGISTIC_ITERATIONS, "class_weight": class_weight}
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
         return fitted(logistic(C=strength, **limits), rows, targets)

@@ -122,8 +122,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         if before is None:
             codec = _codec(split.training, options, labels)
         else:
-            # its wide part is added again in the end
-            codec = replace(before.codec, wide=None)
+            # a wide part is added again in the end
+            codec = before.codec
+            codec = codec if codec.wide is None else replace(codec, wide=None)
         if codec.labels is not None:
             # a model that is trained further keeps its outputs, so a new label has none
             codec.labels.check_known(data.flat_targets)
@@ -249,6 +250,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             factors = fit_factors(*parts, targets, is_number=self.data.kind.is_number)
             facts = objective.measure_logits(factors.fuse(*parts), objective.held).facts
             validation: JsonObject | None = {**facts, "sequences": len(objective.held)}
+        elif self.before is not None:
+            # both parts of the earlier model were scaled before
+            factors, validation = Factors(1.0, 1.0 if self.wide else 0.0), None
         else:
             factors, validation = _mean_of_folds(earlier, fused=self.wide is not None)
         measured = {
@@ -378,6 +382,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
                 arrays[name] = (arrays[name] / result["temperature"]).astype(np.float32)
         if not result["wide_factor"]:
             return self.config, arrays, self.codec
+        if self.before is not None and result["wide_factor"] == 1.0:
+            return self.config, arrays, self.before.codec
         wide, refit = self.wide, result["stage"] == "refit" and best.value < WORST_MEASURE
         # a refit is not measured, and a run that was resumed in one has no wide part yet
         if refit or wide is None:
