@@ -24,6 +24,7 @@ from elman.labels.convolutions import KERNELS, ConvolutionPart, Convolutions
 from elman.labels.dataset import Sequences
 from elman.labels.ngrams import NgramPart, NgramReader
 from elman.language.config import NetworkConfig
+from elman.series.autoregression import Ridge
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.frequency import Frequency
@@ -40,7 +41,7 @@ def golden_models() -> dict[str, Model]:
     """Return the models by the names of their files."""
     models = {cell: _language(number, cell) for number, cell in enumerate(cells.CELLS)}
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
-    models |= {"ngrams": _ngrams(), "convolutions": _convolutions()}
+    models |= {"ngrams": _ngrams(), "convolutions": _convolutions(), "forecast-ridge": _lagged()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
 
@@ -269,6 +270,15 @@ def _future() -> Model:
         members=2,
     )
     return _model(config, codec, {})
+
+
+def _lagged() -> Model:
+    """The same forecaster with a linear autoregression on more values than its window."""
+    model = _future()
+    weights = (np.arange(15.0).reshape(3, 5) * 7 % 15 - 7) / 16
+    rule = replace(model.codec.rule, lags=5, lag_season=1)
+    ridge = Ridge(weights, np.array([0.5, 0.75, 1.0]))
+    return replace(model, codec=replace(model.codec, rule=rule, ridge=ridge))
 
 
 def ask(model: Model) -> np.ndarray:

@@ -9,11 +9,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from elman.errors import InputError, ModelFileError
+from elman.series.autoregression import Ridge
 from elman.series.calendar import advance, calendar_features, season_candidates
 from elman.series.config import ForecastConfig
 from elman.series.frequency import DAY, Frequency
@@ -34,7 +36,7 @@ MAX_STAMP = 1 << 62
 """Bound of a stamp in a file, in microseconds from 1970 (or in steps from 0)."""
 OPTIONAL_READING = ("zone", "ids")
 """Keys for the form of the source's stamps and ids; a file has them next to `KEPT_OPTIONS` only if known."""
-LATER_RULE_FIELDS = {"floor"}
+LATER_RULE_FIELDS = {"floor", "lags", "lag_season"}
 """Fields of the window rule that the first files do not have."""
 MIN_CLOSED_CYCLES = {7 * DAY: 4, DAY: 7}
 """Weeks and days for which a time of the week or day must have had no value, before it counts as closed."""
@@ -63,6 +65,8 @@ class ForecastCodec:
     """The end of every series; its `reading` says how later rows are read."""
     mean_factor: float = 1.0
     """Factor of the forecast mean that removes its bias, for series without values below 0."""
+    ridge: Ridge | None = None
+    """The linear autoregression that the network corrects; None in the first files."""
 
     def check(self, config: ForecastConfig) -> None:
         """Raise InputError if the network has other sizes than this codec."""
@@ -99,7 +103,25 @@ class ForecastCodec:
         """Return the windows over `series`, which must have the columns of the history."""
         static = None if self.static is None else self.static.apply(series.static)
         covariates = [self._covariates_of(series, number) for number in range(len(series))]
-        return Windows.of(self.rule, series.values, covariates, static)
+        return Windows.of(self.rule, series.values, covariates, static, self.ridge)
+
+    def ridge_quantiles(
+        self, series: SeriesSet, which: np.ndarray, origins: np.ndarray
+    ) -> list[np.ndarray] | list[None]:
+        """Return quantiles ``[h, Q]`` of the linear autoregression before each origin, normal around it."""
+        if self.ridge is None:
+            return [None] * len(which)
+        normal = np.array([NormalDist().inv_cdf(level) for level in self.levels])
+        # [h, Q], in units of the network's answers
+        spread = self.ridge.deviation[:, None] * normal / self.ridge.spread
+        windows, size, quantiles = self.windows(series), self.rule.batch_size, list[np.ndarray]()
+        for first in range(0, len(which), size):
+            batch = slice(first, first + size)
+            prepared, _ = windows.prepare(which[batch], origins[batch])
+            quantiles += list(
+                self.rule.forecast(prepared, np.tile(spread, (len(prepared.unit), 1, 1)))
+            )
+        return quantiles
 
     def _covariates_of(self, series: SeriesSet, number: int) -> np.ndarray:
         """Return the scaled covariates ``[T + reach, C]`` of one series, 0 where they are missing."""
@@ -124,7 +146,7 @@ class ForecastCodec:
     def trimmed(self, series: SeriesSet) -> SeriesSet:
         """Return the end of every series, as far as the codec keeps it."""
         # A model file must not grow with the length of its series.
-        keep = max(MIN_KEPT_VALUES, self.rule.window)
+        keep = max(MIN_KEPT_VALUES, self.rule.steps_back)
         firsts = [max(0, len(values) - keep) for values in series.values]
         return replace(series.at(range(len(series)), firsts), warnings=())
 
@@ -159,6 +181,9 @@ class ForecastCodec:
         for name in _SCALED:
             if (scaler := getattr(self, name)) is not None:
                 arrays |= scaler.to_arrays(name)
+        if self.ridge is not None:
+            arrays["codec.ridge.weights"] = self.ridge.weights
+            arrays["codec.ridge.deviation"] = self.ridge.deviation
         return form, arrays
 
     @classmethod
@@ -194,7 +219,16 @@ class ForecastCodec:
         valid = type(factor) is float and 0 < factor < math.inf
         _require(valid, "mean_factor", "a number above 0", factor)
         codec = cls(
-            rule, levels, corrections, calendar, **scalers, history=series, mean_factor=factor
+            rule,
+            levels,
+            corrections,
+            calendar,
+            scalers["past"],
+            scalers["future"],
+            scalers["static"],
+            history=series,
+            mean_factor=factor,
+            ridge=_read_ridge(rule, arrays),
         )
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))
         fits = sizes == (rule.covariates, rule.past, rule.static)
@@ -235,6 +269,16 @@ def _read_rule(form: JsonObject) -> WindowRule:
     for name, value in form.items():
         _require(type(value).__name__ == kinds[name], f"rule {name}", f"type {kinds[name]}", value)
     return WindowRule(**form)
+
+
+def _read_ridge(rule: WindowRule, arrays: Mapping[str, np.ndarray]) -> Ridge | None:
+    if not rule.lags:
+        return None
+    _check_numbers(arrays, "ridge.weights", (rule.horizon, rule.lags))
+    _check_numbers(arrays, "ridge.deviation", (rule.horizon,))
+    deviation = arrays["codec.ridge.deviation"]
+    _require((deviation > 0).all(), "ridge.deviation", "numbers above 0")
+    return Ridge(arrays["codec.ridge.weights"], deviation)
 
 
 def _require(is_valid: bool | np.bool_, name: str, expected: str, got: object = None) -> None:

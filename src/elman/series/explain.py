@@ -164,7 +164,7 @@ def _blocks_of(series: SeriesSet, rule: WindowRule) -> list[Block]:
     static = series.names["static"]
     # All columns share the inputs that static covariates leave.
     max_blocks = max(1, (MAX_EXPLAINED_INPUTS - len(static)) // len(columns))
-    window = min(T, rule.window)
+    window = min(T, rule.steps_back)
     blocks = []
     for role, column, name, numbers in columns:
         end = min(len(numbers), T + rule.reach if role == "future" else T)
@@ -283,7 +283,7 @@ class _ForecastQuestion(Question):
         usable = np.flatnonzero(np.isfinite(self.rule.transform(numbers) if is_value else numbers))
         replaced = usable[(usable >= block.first) & (usable < block.end)]
         if is_value:
-            usable = usable[usable >= len(numbers) - self.rule.window]
+            usable = usable[usable >= len(numbers) - self.rule.steps_back]
         for at in replaced.tolist():
             others = usable[usable != at]
             same_phase = others[(others - at) % self.rule.season == 0] if is_value else others

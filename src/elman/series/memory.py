@@ -27,10 +27,10 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
     origins = []
     for row, values in enumerate(series.values):
         known = np.isfinite(rule.transform(values))
-        first = min(rule.window, len(values)) - 1
+        first = min(rule.steps_back, len(values)) - 1
         origins += [(row, end + 1) for end in np.flatnonzero(known).tolist() if end >= first]
     chosen = [origins[at] for at in spread_evenly(len(origins))]
-    firsts = [max(0, origin - rule.window) for _, origin in chosen]
+    firsts = [max(0, origin - rule.steps_back) for _, origin in chosen]
     windows = series.at([row for row, _ in chosen], firsts)
     lengths = [origin - first for (_, origin), first in zip(chosen, firsts, strict=True)]
     windows = replace(windows, values=cut(windows.values, lengths), past=cut(windows.past, lengths))
@@ -43,7 +43,7 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
         values, past = _last_known(selected.values, lag), _last_known(selected.past, lag)
         return np.asarray(predictor.forecast(replace(selected, values=values, past=past)).median)
 
-    uncut = forecast(range(len(windows)), rule.window)
+    uncut = forecast(range(len(windows)), rule.steps_back)
 
     def moved(lag: int, rows: list[int]) -> np.ndarray:
         apart = np.abs(forecast(rows, lag) - uncut[rows]).mean(axis=1)

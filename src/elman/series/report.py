@@ -29,7 +29,7 @@ from elman.series.series import SeriesSet
 from elman.tables.frames import frame_of
 from elman.training.journal import JsonObject
 
-_NETWORK = "the network"
+_NETWORK, _RIDGE = "the network", "ridge on lags"
 _MAX = float(np.finfo(np.float64).max)
 
 
@@ -51,6 +51,8 @@ class Window:
     """Other seasons that the series may have."""
     time: int | None = None
     """The step of the origin, counted from the same start for all series; None: the length of the history."""
+    ridge: np.ndarray | None = None
+    """``[Q, H]``: the forecast of the linear autoregression, if there is one."""
 
     @property
     def origin(self) -> int:
@@ -91,7 +93,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class ForecastReport:
-    """The accuracy of forecasts, beside the simple ones (naive, seasonal naive, drift, average)."""
+    """The accuracy of forecasts, beside the simple ones (naive, seasonal naive, drift, average, ridge)."""
 
     series: int
     windows: int
@@ -178,12 +180,15 @@ def report_windows(
     starts = positions(series.starts, series.frequency, series.starts.min())[0].tolist()
     horizon = quantiles.shape[1]
     season, *seasons = codec.seasons
+    ridge = codec.ridge_quantiles(series, which, origins)
     windows = []
-    for n, at, forecast in zip(which.tolist(), origins.tolist(), quantiles, strict=True):
+    for n, at, forecast, line in zip(
+        which.tolist(), origins.tolist(), quantiles, ridge, strict=True
+    ):
         # The last forecasts may reach beyond the known values.
         history, came = series.values[n][:at], series.values[n][at:][:horizon]
         truth = np.pad(came, (0, horizon - len(came)), constant_values=np.nan)
-        facts = (season, tuple(seasons), starts[n] + at)
+        facts = (season, tuple(seasons), starts[n] + at, None if line is None else line.T)
         windows.append(Window(series.ids[n], history, truth, forecast.T, *facts))
     return windows
 
@@ -272,10 +277,12 @@ def _all_quantiles(windows: Sequence[Window], levels: Sequence[float]) -> dict[s
         if is_seasonal:
             # A series without a season repeats its last value under both names.
             simple.setdefault("seasonal naive", simple["naive"])
+        if window.ridge is not None:
+            simple[_RIDGE] = window.ridge
         for name, rows in ({_NETWORK: window.quantiles} | simple).items():
             quantiles.setdefault(name, []).append(rows)
     others = [f"seasonal naive {steps}" for steps in seasons]
-    order = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average"]
+    order = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average", _RIDGE]
     return {name: np.stack(quantiles[name]) for name in order if name in quantiles}
 
 

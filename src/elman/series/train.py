@@ -11,6 +11,7 @@ from time import monotonic
 import numpy as np
 
 from elman.errors import OptionError
+from elman.series.autoregression_fit import fit_ridge
 from elman.series.calibration import conformal_corrections, mean_factor, quantile_levels
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
@@ -302,4 +303,5 @@ def _choose(
         series,
     )
     codec = replace(codec, rule=replace(rule, covariates=codec.covariates))
+    codec = fit_ridge(series, codec, plan, held_out)
     return plan, replace(codec, history=codec.trimmed(series)), held_out

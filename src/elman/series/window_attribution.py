@@ -95,16 +95,16 @@ def _without_each_block(
     """
     rule, T, N = codec.rule, len(series.values[0]), len(blocks)
     cut = codec.windows(series).cut(np.array([0]), np.array([T]))
-    scale = rule.scale(cut.values[:, : rule.window], cut.least_unit)
+    scale = rule.scale(cut.values[:, : rule.steps_back], cut.least_unit)
     level, known = np.ldexp(scale.location, scale.power), np.isfinite(cut.values[0])
-    past = np.repeat(cut.values[:, : rule.window], N + 2, axis=0)
+    past = np.repeat(cut.values[:, : rule.steps_back], N + 2, axis=0)
     covariates, static = (
         None if rows is None else np.repeat(rows, N + 2, axis=0)
         for rows in (cut.covariates, cut.static)
     )
     # Window `number` is without this block alone, the last window is without all of them.
     for window, block in [*enumerate(blocks, 1), *((-1, block) for block in blocks)]:
-        at = np.arange(block.first, block.end) - T + rule.window
+        at = np.arange(block.first, block.end) - T + rule.steps_back
         if block.role == "values":
             past[window, at[known[at]]] = level
         elif block.role == "static" and static is not None:
@@ -113,7 +113,7 @@ def _without_each_block(
             column = block.column + (rule.past if block.role == "future" else 0)
             covariates[window, at, column] = 0
     scale = Scale(*(np.repeat(numbers, N + 2) for numbers in scale))
-    return rule.arrange(past, scale, covariates, static)
+    return rule.arrange(past, scale, covariates, static, codec.ridge)
 
 
 def _median_weights(

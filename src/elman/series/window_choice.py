@@ -127,6 +127,12 @@ def _mostly_unchanged(values: np.ndarray) -> bool:
     return bool(len(changes) and np.mean(changes == 0) > 0.5)
 
 
+def has_rare_events(series: SeriesSet) -> bool:
+    """Return whether most values equal the one before, in most series."""
+    sample = _sample(series, 2)
+    return bool(sample) and float(np.mean([_mostly_unchanged(values) for values in sample])) > 0.5
+
+
 def _mean_change(values: np.ndarray, steps: int) -> float:
     """Return the mean absolute change of the values after `steps`, 0 if none is known."""
     changes = abs(values[steps:] - values[:-steps])
@@ -280,8 +286,7 @@ def _reads_calendar(series: SeriesSet, options: ForecasterOptions, rule: WindowR
         return False
     if options.calendar == "yes":
         return True
-    sample = _sample(series, 2)
-    if sample and float(np.mean([_mostly_unchanged(values) for values in sample])) > 0.5:
+    if has_rare_events(series):
         # The errors of rare events hide their calendar from the test below.
         return True
     numbers = _sample_numbers(series)

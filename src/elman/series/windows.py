@@ -2,8 +2,9 @@
 
 A window is the values before an origin and the steps to forecast after it. Its location, scale and seasonal
 naive forecast are computed from its own past, so nothing after the origin can leak into them. The network
-forecasts a correction of that naive forecast. Its input is the window in segments (as in SegRNN: S. Lin et
-al., arXiv:2308.11200), with the naive forecast in place of the future values.
+forecasts a correction of that naive forecast, or of the linear autoregression that adds to it (`Ridge`). Its
+input is the window in segments (as in SegRNN: S. Lin et al., arXiv:2308.11200), with the forecast that it
+corrects in place of the future values.
 
 Shapes: B windows, W steps of the past, h of the horizon, s of the season, S segments, F numbers a segment.
 """
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from elman.errors import OptionError
+from elman.series.autoregression import Ridge
 
 MIN_CHANGES = 3
 """A window with fewer known seasonal changes has a unit of at least `WindowRule.usual`."""
@@ -37,7 +39,7 @@ class Prepared(NamedTuple):
     inputs: np.ndarray
     """float32 ``[S, B, F]``: segments in time; the last ones are those of the future."""
     base: np.ndarray
-    """float64 ``[B, h]``: the naive forecast, after the rule's transform."""
+    """float64 ``[B, h]``: the forecast that the network corrects, after the rule's transform."""
     unit: np.ndarray
     """float64 ``[B]``, above 0: the change that a network output of 1 stands for, after the transform."""
 
@@ -90,6 +92,10 @@ class WindowRule:
     """Whether the last `LONG_PAST_STEPS` can raise the unit of a window whose values mostly do not change."""
     usual: float = 0.0
     """The least unit of a window with few seasonal changes: in logarithms, or as a share of the location."""
+    lags: int = 0
+    """Number of last values that the linear autoregression reads; 0 if there is none."""
+    lag_season: int = 0
+    """Steps of the season that the linear autoregression adds to, 1 for the last value; 0 without it."""
 
     def __post_init__(self) -> None:
         # An upper bound of the time steps of one window, past and future.
@@ -106,6 +112,8 @@ class WindowRule:
             "static": 0 <= self.static <= 1 << 16,
             "naive_season": 0 <= self.naive_season <= 1 << 20,
             "usual": 0 <= self.usual < math.inf,
+            "lags": 0 <= self.lags <= 1 << 12,
+            "lag_season": bool(self.lags) <= self.lag_season <= self.window,
         }
         for name, is_allowed in allowed.items():
             if not is_allowed:
@@ -116,6 +124,11 @@ class WindowRule:
     def report_season(self) -> int:
         """Steps of the season of the seasonal naive forecast and of MASE in reports."""
         return self.naive_season or self.season
+
+    @property
+    def steps_back(self) -> int:
+        """Steps before an origin that a forecast depends on: the network's window, or the lags if more."""
+        return max(self.window, self.lags)
 
     @property
     def ahead(self) -> int:
@@ -137,7 +150,7 @@ class WindowRule:
     @property
     def batch_size(self) -> int:
         """Number of windows that are prepared together, limited to bound the memory."""
-        window_numbers = (self.window + self.reach) * (4 + self.covariates)
+        window_numbers = (self.steps_back + self.reach) * (4 + self.covariates)
         return max(1, min(512, MAX_BATCH_NUMBERS // window_numbers))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -162,16 +175,18 @@ class WindowRule:
         covariates: np.ndarray | None = None,
         static: np.ndarray | None = None,
         least_unit: np.ndarray | None = None,
+        ridge: Ridge | None = None,
     ) -> Prepared:
         """Scale windows and arrange them as network inputs.
 
         Args:
-            past: ``[B, W]`` transformed values, NaN where missing.
+            past: ``[B, W]`` transformed values, NaN where missing; W is `steps_back` here.
             covariates: ``[B, W + reach, C]``, scaled and finite.
             static: ``[B, S]``, scaled and finite.
             least_unit: ``[B]`` lower bound of each window's unit.
+            ridge: The linear autoregression that the network corrects; None for the naive forecast.
         """
-        return self.arrange(past, self.scale(past, least_unit), covariates, static)
+        return self.arrange(past, self.scale(past, least_unit), covariates, static, ridge)
 
     def arrange(
         self,
@@ -179,18 +194,23 @@ class WindowRule:
         scale: Scale,
         covariates: np.ndarray | None = None,
         static: np.ndarray | None = None,
+        ridge: Ridge | None = None,
     ) -> Prepared:
         """Arrange windows as network inputs by a known `scale`; the other arguments are as for `prepare`."""
         power = scale.power[:, None]
-        past = np.ldexp(past, -power)
-        # [B, s], repeated until it covers the future segments: [B, reach]
-        last = self._last_season(past, scale.location)
-        repeated = np.tile(last, (1, math.ceil(self.reach / self.season)))[:, : self.reach]
-        channels = self._channels(np.concatenate([past, repeated], axis=1), scale)
+        known = np.ldexp(past, -power)
+        past = known[:, -self.window :]
+        forecast = self.repeated(past, scale, self.season)
+        if ridge is not None:
+            h, moved = self.horizon, ridge.correction(known, scale.unit) * scale.unit[:, None]
+            forecast[:, :h] = self.repeated(past, scale, self.lag_season)[:, :h] + moved
+        channels = self._channels(
+            np.concatenate([past, forecast], axis=1), scale, is_naive=ridge is None
+        )
         # [B, W + reach, channels]
         rows = np.stack(channels, axis=2)
         if covariates is not None and self.covariates:
-            rows = np.concatenate([rows, covariates], axis=2)
+            rows = np.concatenate([rows, covariates[:, -rows.shape[1] :]], axis=2)
             # Past covariates are not known after the origin.
             rows[:, self.window :, len(channels) : len(channels) + self.past] = 0
         rows = np.nan_to_num(rows, nan=0.0).clip(-MAX_INPUT, MAX_INPUT)
@@ -200,15 +220,17 @@ class WindowRule:
         steps = steps.reshape(len(steps), len(rows), -1)
         inputs = np.concatenate([steps, facts], axis=2, dtype=np.float32)
         with np.errstate(over="ignore"):
-            base = np.ldexp(repeated[:, : self.horizon], power)
-            unit = np.ldexp(scale.unit, scale.power).clip(max=1e308)
+            base = np.ldexp(forecast[:, : self.horizon], power)
+            # The better the ridge is, the smaller are the corrections that the network learns.
+            spread = 1.0 if ridge is None else ridge.spread
+            unit = np.ldexp(scale.unit * spread, scale.power).clip(1e-308, 1e308)
         return Prepared(inputs, base, unit)
 
     def scale(self, past: np.ndarray, least_unit: np.ndarray | None = None) -> Scale:
         """Return power, location, deviation and unit of each window from its own past ``[B, W]``."""
         # Divide by a power of two, which keeps all digits: squares of huge values would overflow.
         power = np.zeros(len(past), np.int64) if self.log else _power_of_two(past)
-        past, s = np.ldexp(past, -power[:, None]), self.season
+        past, s = np.ldexp(past[:, -self.window :], -power[:, None]), self.season
         # The location is the mean of the last season, so that a trend moves it along.
         recent, count = _known_mean(past[:, -s:])
         location = np.where(count > 0, recent, _known_mean(past)[0])
@@ -226,17 +248,18 @@ class WindowRule:
         unit = np.maximum(unit, np.maximum(0.02 * deviation, rounding))
         return Scale(power, location, np.maximum(deviation, unit), unit)
 
-    def _channels(self, values: np.ndarray, scale: Scale) -> list[np.ndarray]:
+    def _channels(self, values: np.ndarray, scale: Scale, *, is_naive: bool) -> list[np.ndarray]:
         """Return the inputs from ``values [B, W + reach]``: level, seasonal change, long season, missing."""
         W, s, long = self.window, self.season, self.long_season
         # [B, W + reach]: the value that the naive forecast would repeat at each time step
         season_before = _shifted(values, s)
         level = (values - scale.location[:, None]) / scale.deviation[:, None]
         change = (values - season_before) / scale.unit[:, None]
-        # The naive forecast repeats the season, so its changes carry no information.
-        change[:, W:] = 0
-        if s == 1:
-            level[:, W:] = 0
+        if is_naive:
+            # The naive forecast repeats the season, so its changes carry no information.
+            change[:, W:] = 0
+            if s == 1:
+                level[:, W:] = 0
         channels = [level, change]
         if long:
             earlier = _shifted(values, long)
@@ -266,19 +289,24 @@ class WindowRule:
             facts[:, :, self.ahead + 2 :] = static.clip(-MAX_INPUT, MAX_INPUT)
         return facts
 
-    def _last_season(self, past: np.ndarray, location: np.ndarray) -> np.ndarray:
-        """Return the last known value at each phase of the season, ``[B, s]``; the location if none is."""
-        s = self.season
-        last = past[:, -s:].copy()
-        # Go back season by season until every phase has a known value.
-        for first in range(past.shape[1] - 2 * s, -s, -s):
-            missing = np.isnan(last)
-            if not missing.any():
-                break
-            older = past[:, max(0, first) : first + s]
-            older = np.pad(older, ((0, 0), (s - older.shape[1], 0)), constant_values=np.nan)
-            last = np.where(missing, older, last)
-        return np.where(np.isnan(last), location[:, None], last)
+    def repeated(self, past: np.ndarray, scale: Scale, season: int) -> np.ndarray:
+        """Return the naive forecast ``[B, reach]``: the last season repeated over the future segments."""
+        last = _last_season(past[:, -self.window :], season, scale.location)
+        return np.tile(last, (1, math.ceil(self.reach / season)))[:, : self.reach]
+
+
+def _last_season(past: np.ndarray, s: int, location: np.ndarray) -> np.ndarray:
+    """Return the last known value at each phase of the season, ``[B, s]``; the location if none is."""
+    last = past[:, -s:].copy()
+    # Go back season by season until every phase has a known value.
+    for first in range(past.shape[1] - 2 * s, -s, -s):
+        missing = np.isnan(last)
+        if not missing.any():
+            break
+        older = past[:, max(0, first) : first + s]
+        older = np.pad(older, ((0, 0), (s - older.shape[1], 0)), constant_values=np.nan)
+        last = np.where(missing, older, last)
+    return np.where(np.isnan(last), location[:, None], last)
 
 
 def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -329,6 +357,8 @@ class Windows:
     """``[N, S]``, scaled."""
     change_sums: tuple[np.ndarray, ...] | None = None
     """``[2, W + T + reach + 1]`` for each series: number and sum of squares of earlier seasonal changes."""
+    ridge: Ridge | None = None
+    """The linear autoregression that the network corrects."""
 
     @classmethod
     def of(
@@ -337,9 +367,10 @@ class Windows:
         values: Sequence[np.ndarray],
         covariates: Sequence[np.ndarray] | None = None,
         static: np.ndarray | None = None,
+        ridge: Ridge | None = None,
     ) -> Windows:
         """Return windows over ``values [T_i]`` and ``covariates [T_i + more, C]`` of each series."""
-        padding = (rule.window, rule.reach)
+        padding = (rule.steps_back, rule.reach)
         # Padding lets windows begin before a series and reach beyond its end.
         padded = tuple(
             np.pad(rule.transform(series), padding, constant_values=np.nan) for series in values
@@ -347,11 +378,11 @@ class Windows:
         padded_covariates = None
         if covariates is not None and rule.covariates:
             padded_covariates = tuple(
-                _zero_padded(series, rule.window, len(whole))
+                _zero_padded(series, rule.steps_back, len(whole))
                 for series, whole in zip(covariates, padded, strict=True)
             )
         sums = tuple(_change_sums(series, rule.season) for series in padded) if rule.floor else None
-        return cls(rule, padded, padded_covariates, static, sums)
+        return cls(rule, padded, padded_covariates, static, sums, ridge)
 
     def prepare(
         self, series: np.ndarray, origins: np.ndarray, trends: np.ndarray | None = None
@@ -367,10 +398,10 @@ class Windows:
         Returns:
             The windows, and the values ``[B, h]`` after them, transformed, NaN where missing.
         """
-        W, horizon = self.rule.window, self.rule.horizon
+        W, horizon = self.rule.steps_back, self.rule.horizon
         cut = self.cut(series, origins, trends)
-        scale = self.rule.scale(cut.values[:, :W], cut.least_unit)
-        prepared = self.rule.arrange(cut.values[:, :W], scale, cut.covariates, cut.static)
+        facts = (cut.covariates, cut.static, cut.least_unit, self.ridge)
+        prepared = self.rule.prepare(cut.values[:, :W], *facts)
         return prepared, cut.values[:, W : W + horizon]
 
     def cut(
@@ -378,7 +409,7 @@ class Windows:
     ) -> CutWindows:
         """Cut the windows out of the series; the arguments are as for `prepare`."""
         rule = self.rule
-        W, length = rule.window, rule.window + rule.reach
+        W, length = rule.steps_back, rule.steps_back + rule.reach
         # In padded coordinates, the window before origin n begins at index n.
         places = list(zip(series.tolist(), origins.tolist(), strict=True))
         values = np.stack([self.values[n][at : at + length] for n, at in places])
@@ -389,7 +420,8 @@ class Windows:
             known = known[np.isfinite(known)][-1:]
             values[row, : len(known)] = known
         with np.errstate(over="ignore", invalid="ignore"):
-            changes = abs(values[:, rule.season : W] - values[:, : W - rule.season])
+            recent = values[:, W - rule.window : W]
+            changes = abs(recent[:, rule.season :] - recent[:, : -rule.season])
         least_unit = None
         if self.change_sums is not None:
             # Where most values repeat, a window with few changes does not show how large changes are.
