@@ -128,7 +128,7 @@ def test_views_and_steps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "found"),
     [
-        (np.zeros(1, np.float16), "float16"),
+        (np.zeros(1, np.int16), "int16"),
         (np.zeros(1, complex), "complex128"),
         (np.array(["a"]), "<U1"),
         (np.array([None]), "object"),

@@ -25,6 +25,7 @@ from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences, RunInputs
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
+from elman.labels.plan import FEW_STEPS
 from elman.labels.train import LabelledRecipe, train_labelled
 from elman.training.distributed import Group
 from elman.training.journal import Run
@@ -826,3 +827,13 @@ def test_a_constant_target_is_predicted() -> None:
     data = LabelledSequences(numbers().sequences, [7.0] * 60)
     answers = open_labelled(train("regress", data, steps=200)).predict(numbers().sequences)
     np.testing.assert_allclose(answers, 7.0, atol=0.1)
+
+
+def test_few_sequences_of_numbers_train_for_a_fixed_number_of_steps() -> None:
+    draw = np.random.default_rng(0)
+    sequences = [draw.normal(size=(4, 1)) + row % 2 for row in range(40)]
+    data = LabelledSequences(Sequences.of(sequences), [row % 2 for row in range(40)])
+    plan = run_of(data=data, steps=None).plan
+    assert (plan.steps, plan.epochs, plan.limit) == (FEW_STEPS, None, None)
+    # a budget of the user replaces the default
+    assert run_of(data=data, epochs=3, steps=None).plan.steps is None

@@ -20,6 +20,9 @@ TIME_LIMIT_SECONDS = 150.0
 """Limit of a training without a budget; with the plain models, a run then takes three minutes."""
 REFIT_BELOW_SEQUENCES = 2000
 """With fewer sequences, the final network is trained anew on all of them."""
+FEW_SEQUENCES, FEW_STEPS, STEPS_PER_SEQUENCE = 200, 200, 2
+"""With so few sequences of numbers the folds are too small to choose when training ends: it then takes
+`FEW_STEPS`, or `STEPS_PER_SEQUENCE` for each sequence if that is more."""
 CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
 """Defaults when a trained model learns on: epochs over the new sequences, and factor of the learning rate."""
 MAX_CODEC_ARRAYS = 10
@@ -43,7 +46,12 @@ class LabelledPlan(Schedule):
 
 
 def labelled_plan(
-    options: LabelledOptions, lengths: np.ndarray, is_text: bool, validates: bool = True
+    options: LabelledOptions,
+    lengths: np.ndarray,
+    is_text: bool,
+    validates: bool = True,
+    *,
+    in_folds: bool = False,
 ) -> LabelledPlan:
     """Return the plan of a run.
 
@@ -53,6 +61,7 @@ def labelled_plan(
         is_text: Whether the sequences are texts, not numbers.
         validates: Whether held-out sequences decide when training ends; without them and without a budget,
             it takes a fixed number of epochs.
+        in_folds: Whether these sequences are those of a cross-validation.
     """
     count = len(lengths)
     small = count < REFIT_BELOW_SEQUENCES
@@ -60,12 +69,14 @@ def labelled_plan(
     # small sets need about as many steps as large ones, that is, more epochs
     text_epochs = min(20.0, max(3.0, 150_000 / count))
     number_epochs = max(5.0, 1000 * batch_size / count)
-    until_no_better = validates and is_unlimited(options)
+    few = in_folds and count < FEW_SEQUENCES and not is_text
+    until_no_better = validates and is_unlimited(options) and not few
     return LabelledPlan.of(
         options,
         batch_size=batch_size,
         learning_rate=4e-3 if small else 2e-3,
-        epochs=None if until_no_better else text_epochs if is_text else number_epochs,
+        steps=max(FEW_STEPS, STEPS_PER_SEQUENCE * count) if few else None,
+        epochs=None if until_no_better or few else text_epochs if is_text else number_epochs,
         limit=TIME_LIMIT_SECONDS if until_no_better else None,
         average=0.99 if small else 0.995,
         hidden_size=64,

@@ -35,7 +35,7 @@ from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
-from elman.training.plan import Schedule
+from elman.training.plan import Schedule, is_unlimited
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import WORST_MEASURE, Outcome, train
@@ -132,7 +132,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
                 if examples is not None and (codec.labels.encode(examples.flat_targets) < 0).all():
                     raise DataError("the sequences to measure on have no label of those trained on")
         lengths, is_text = split.training.sequences.lengths, codec.tokens is not None
-        plan = labelled_plan(options, lengths, is_text, split.validates)
+        plan = labelled_plan(options, lengths, is_text, split.validates, in_folds=bool(split.folds))
         if before is not None:
             plan = continued(plan, options)
         config = network_config(task, options, plan, codec) if before is None else before.config
@@ -205,8 +205,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             time=None if plan.time is None else plan.time * share,
             limit=None if plan.limit is None else plan.limit * share,
         )
-        # without a validation set the last step counts as the best
-        return plan if self.split.validates else replace(plan, evaluations=1)
+        # without a validation set, or with tiny folds, the last step counts as the best
+        chooses = self.split.validates and not (plan.steps and is_unlimited(self.options))
+        return plan if chooses else replace(plan, evaluations=1)
 
     def _length(self, earlier: Sequence[StageResult]) -> JsonObject:
         """Return the number of steps of a stage: as many epochs as were best in the stages before it."""
