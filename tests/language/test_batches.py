@@ -359,3 +359,14 @@ def test_bad_input_is_refused() -> None:
         shard(Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 0), 0, 3)
     with pytest.raises(IndexError):
         Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 10**6)
+
+
+def test_the_mean_number_of_targets_makes_the_weights_of_all_chunks_one_on_average() -> None:
+    # documents of 1 to 12 tokens, which chunks of similar length hold
+    lengths = np.arange(240) % 12 + 1
+    starts = np.append(0, np.cumsum(lengths + 1)[:-1])
+    text = Tokens(np.ones(int((lengths + 1).sum()), np.int64), starts, end_id=1)
+    batches = batches_for(text, 8, 32, seed=0)
+    predicted = [batches.chunk(0, index).predicted for index in range(batches.chunks(0))]
+    assert min(predicted) < 0.5 * max(predicted)
+    assert np.mean(predicted) == batches.mean_predicted

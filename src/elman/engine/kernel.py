@@ -293,10 +293,15 @@ def threads(default: int | None = None) -> int:
     return min(MAX_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
-def require_bfloat16() -> None:
-    """Raise OptionError if there is no kernel, or the processor cannot multiply bfloat16 numbers."""
+def has_bfloat16() -> bool:
+    """Return whether there is a kernel, and the processor can multiply bfloat16 numbers."""
     chosen = kernel()
-    if chosen is None or not chosen.bfloat16:
+    return chosen is not None and chosen.bfloat16
+
+
+def require_bfloat16() -> None:
+    """Raise OptionError where `has_bfloat16` is false."""
+    if not has_bfloat16():
         raise OptionError(
             "precision",
             got=f"bf16 on {isa() or 'no kernel'}",

@@ -6,7 +6,7 @@ through the hooks of `Predictor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from inspect import signature
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
@@ -34,11 +34,22 @@ class InitialWeights(NamedTuple):
     """
 
     embedding_deviation: float | None = None
-    """Standard deviation of the embeddings; None stands for 1/√E with embeddings of size E."""
+    """Standard deviation of the embeddings; None lets `embeddings` choose."""
     zero: tuple[str, ...] = ()
     """Prefixes of parameter names; the parameters with these prefixes are 0 before training."""
     open_forget_gates: bool = True
     """Whether the forget gates of an lstm start with a bias of 1."""
+
+    def embeddings(self, size: int, parameters: Container[str]) -> float:
+        """Return the standard deviation of embeddings of a size E in a network with these `parameters`.
+
+        Embeddings that are the output layer's weights too start at 1/√E, so that the logits are about 1.
+        Others start at 1: from smaller inputs the gates are nearly linear, and a linear gate is slow to learn
+        what two tokens mean together.
+        """
+        if self.embedding_deviation is not None:
+            return self.embedding_deviation
+        return 1.0 if "head.weight" in parameters else size**-0.5
 
 
 class Inspectable:

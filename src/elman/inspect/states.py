@@ -136,8 +136,7 @@ def _initial(
     # Each member of an ensemble is drawn like a single network.
     parameter = re.sub(r"^members\.\d+\.", "", name)
     if parameter in ("embedding.weight", "alphabet.weight"):
-        deviation = begins.embedding_deviation
-        deviation = shape[1] ** -0.5 if deviation is None else deviation
+        deviation = begins.embeddings(shape[1], model.arrays)
         return draw.normal(0, deviation, shape).astype(np.float32)
     if parameter.startswith(begins.zero):
         return np.zeros(shape, np.float32)

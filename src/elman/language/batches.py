@@ -193,6 +193,11 @@ class Batches(ABC):
         """Return the number of chunks in `epoch`."""
         return self._epoch(epoch)[0]
 
+    @functools.cached_property
+    def mean_predicted(self) -> float:
+        """Mean number of targets of a chunk in the first epoch."""
+        return int(self._length.sum()) / self._plan(0)[0]
+
     def chunk(self, epoch: int, index: int) -> Chunk:
         """Return chunk `index` of `epoch`; every call returns the same chunk."""
         chunks, make = self._epoch(epoch)

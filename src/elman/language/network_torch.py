@@ -83,10 +83,10 @@ class Network(Trainable, Drawing):
     ) -> tuple[Tensor, list[LayerState]]:
         """Return the head's inputs ``[T, B, H]`` and every layer's new state; None means state zero."""
         # If the vocabulary is smaller than the batch, the first layer multiplies each token's embedding only
-        # once. Dropout then acts on the embeddings, and so in the same way at all steps of a chunk, as in
-        # variational dropout (Y. Gal and Z. Ghahramani, arXiv:1512.05287, section 4.2).
+        # once. Dropout would then take the same features from every occurrence of a token in the chunk. That
+        # makes probabilities wrong and did not help on any text, so such embeddings are left whole.
         small_vocabulary = len(self.embedding.weight) < tokens.numel()
-        hidden = self.dropout(self.embedding.weight if small_vocabulary else self.embedding(tokens))
+        hidden = self.embedding.weight if small_vocabulary else self.dropout(self.embedding(tokens))
         new_state: list[LayerState] = []
         for index, layer in enumerate(self.layers):
             before = None if state is None else state[index]

@@ -1,59 +1,64 @@
-"""The sizes and settings of a training run: from the options, and from a table for what they leave open.
+"""The sizes and settings of a training run: from the options, and from rules for what these leave open.
 
-The time budget and the amount of text choose a row of the table. The rows for about three minutes of
-characters and ten minutes of words were measured on two cores of an x86-64 server with AVX-512; the other
-rows are estimates from these (`benchmarks/recipe.py` measures a row).
+The rules know the budget, the length of the text and the size of its vocabulary, never the clock, so the same
+command gives the same network on a slow machine. From these they estimate how often the text will be read.
+The more parameters there are for each token, and the more often it is read, the more a network learns its
+text by heart; dropout and weight decay follow from that. The constants were fitted to measurements on several
+texts, which docs/recipes.md lists.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from elman.cells import find
 from elman.language.options import DEFAULT_TIME, LanguageOptions
 from elman.training.options import seconds
 from elman.training.plan import Schedule
 
 SMALL_TEXT_STEPS = 500
 """Steps on a text that is too small to hold a part out; they take a few seconds."""
+SMALL_TEXT_DROPOUT = 0.3
 
 SAMPLED_TOKENS = 1024
 """Tokens drawn in each step of the sampled softmax, which is used for vocabularies of 8 times that size."""
 
+REFERENCE_FLOPS = 2.8e11
+"""Floating-point operations a second of two cores with AVX-512; they only set the scale of the estimates."""
+TOKEN_SECONDS = 2e-6
+"""Time that a token takes whatever the size of the network."""
+MAX_EPOCHS = 30.0
+"""More passes over a text than this no longer add to the overfitting that the parameters allow."""
+EMBEDDING_SHARE = 1 / 8
+"""Share of the embeddings that counts as parameters, because few steps change a rare word's."""
+MIN_BFLOAT16_SIZE = 128
+"""Products of smaller layers are not faster in bfloat16."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """Sizes and settings for at most `tokens` of training text and `seconds` of time budget."""
+class _Scale:
+    """The constants of a level, at `budget` seconds of time and `epochs` passes over the text."""
 
-    tokens: float
-    seconds: float
     hidden_size: int
-    num_layers: int
-    batch_size: int
-    sequence_length: int
+    budget: float
+    largest: float
+    """Limit of the hidden size as a multiple of the square root of the number of tokens."""
+    two_layers_from: float
+    """Budget (seconds) from which a second layer pays."""
     learning_rate: float
-    dropout: float
+    epochs: float
+    small_batches: tuple[int, int]
+    """Batch sizes of texts of fewer than 20,000 and 200,000 tokens, which need more steps in an epoch."""
+
+    def batch_size(self, tokens: int) -> int:
+        smallest, small = self.small_batches
+        return smallest if tokens < 20_000 else small if tokens < 200_000 else 32
 
 
-_ANY = float("inf")
-
-
-# The first row that fits both the number of training tokens and the time budget is used.
-TABLE: dict[str, tuple[Row, ...]] = {
-    "char": (
-        Row(20_000, _ANY, 128, 1, 8, 64, 4e-3, 0.3),
-        Row(200_000, _ANY, 256, 1, 16, 64, 3e-3, 0.3),
-        Row(_ANY, 30, 256, 1, 32, 64, 8e-3, 0.0),
-        Row(_ANY, 90, 384, 1, 32, 64, 8e-3, 0.0),
-        Row(_ANY, 400, 512, 1, 32, 64, 7e-3, 0.1),
-        Row(3_000_000, _ANY, 512, 2, 32, 128, 2e-3, 0.4),
-        Row(_ANY, _ANY, 512, 2, 32, 128, 2e-3, 0.1),
-    ),
-    "word": (
-        Row(20_000, _ANY, 64, 1, 16, 32, 4e-3, 0.3),
-        Row(500_000, _ANY, 128, 1, 32, 32, 4e-3, 0.2),
-        Row(_ANY, 1200, 256, 1, 32, 32, 4e-3, 0.2),
-        Row(_ANY, _ANY, 400, 2, 32, 64, 2e-3, 0.4),
-    ),
+_SCALES = {
+    "char": _Scale(512, 180.0, 1.0, math.inf, 7e-3, 5.0, (8, 16)),
+    "word": _Scale(256, 600.0, 0.3, 1200.0, 4e-3, 10.0, (16, 32)),
 }
 
 
@@ -70,8 +75,48 @@ class Plan(Schedule):
     sampled_softmax: int
 
 
+def default_hidden_size(level: str, tokens: int, budget: float) -> int:
+    """Return a hidden size that grows with the budget (seconds), up to a limit that grows with the text.
+
+    >>> [default_hidden_size("char", 1_000_000, time) for time in (10, 180, 900)]
+    [256, 512, 768]
+    """
+    scale = _SCALES[level]
+    # A network of twice the size has four times the products, and reads half as many tokens twice as well.
+    affordable = scale.hidden_size * math.pow(budget / scale.budget, 0.25)
+    size = min(affordable, scale.largest * math.sqrt(tokens))
+    return max(64, 64 * int(size / 64 + 0.5))
+
+
+def overfitting(parameters: float, tokens: int, epochs: float) -> float:
+    """Return how much a network can learn its text by heart: parameters for each token, times epochs."""
+    return parameters / max(1, tokens) * min(epochs, MAX_EPOCHS)
+
+
+def default_dropout(overfit: float) -> float:
+    """Return the share that dropout sets to zero, from the result of `overfitting`.
+
+    >>> [default_dropout(overfit) for overfit in (0.2, 3.0, 10.0, 60.0, 300.0)]
+    [0.0, 0.0, 0.2, 0.5, 0.6]
+    """
+    # A straight line in the logarithm through the two best of tinyshakespeare: 0.2 at 10 and 0.5 at 57.
+    share = 0.2 + 0.3 * math.log(max(overfit, 1e-9) / 10) / math.log(5.7)
+    return min(0.6, max(0.0, round(share, 1)))
+
+
+def _rounded(rate: float) -> float:
+    """Return `rate` with two digits, so that a card shows a number that one can type."""
+    return float(f"{rate:.2g}")
+
+
 def resolve(
-    options: LanguageOptions, tokens: int, vocabulary_size: int, *, small: bool = False
+    options: LanguageOptions,
+    tokens: int,
+    vocabulary_size: int,
+    *,
+    documents: int = 1,
+    small: bool = False,
+    bfloat16: bool = False,
 ) -> Plan:
     """Return the sizes and settings of a training run.
 
@@ -79,29 +124,65 @@ def resolve(
         options: The options of the user.
         tokens: The number of tokens in the training set.
         vocabulary_size: The number of tokens in the vocabulary.
+        documents: The number of documents in the training set.
         small: Whether the text is too small to hold a part out. The network soon knows such a text by heart,
             so without another limit it is trained for `SMALL_TEXT_STEPS`.
+        bfloat16: Whether the processor multiplies bfloat16 numbers.
 
     >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
+    level = options.level or "word"
+    scale = _SCALES[level]
     # With a limit in steps or epochs only, use the sizes for the default time.
     budget = seconds(DEFAULT_TIME if options.time is None else options.time)
-    rows = TABLE[options.level or "word"]
-    row = next(row for row in rows if tokens <= row.tokens and budget <= row.seconds)
-    hidden_size = options.hidden_size or row.hidden_size
+    hidden_size = options.hidden_size or default_hidden_size(level, tokens, budget)
+    num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
+    embedding_size = options.embedding_size or hidden_size
+    batch_size = options.batch_size or scale.batch_size(tokens)
+    sequence_length = options.sequence_length or (
+        32 if level == "word" else 64 if budget <= 400 else 128
+    )
+    sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
+    if options.sampled_softmax is not None:
+        sampled_softmax = options.sampled_softmax
+    gates = find(options.cell, options.activation).G
+    # products of every token: of the layers, and of the part of the output layer that is computed
+    inputs = embedding_size + (2 * num_layers - 1) * hidden_size
+    recurrent = gates * hidden_size * inputs
+    output = hidden_size * min(vocabulary_size, 2 * sampled_softmax or vocabulary_size)
+    if options.epochs is not None:
+        epochs = options.epochs
+    elif options.steps is not None:
+        # A document that is shorter than a chunk fills its lane only in part.
+        length = min(sequence_length, tokens / max(1, documents))
+        epochs = options.steps * batch_size * length / max(1, tokens)
+    else:
+        # forward, backward and the weights' gradient: 2 operations for each weight and product
+        token_seconds = TOKEN_SECONDS + 6 * (recurrent + output) / REFERENCE_FLOPS
+        epochs = budget / token_seconds / max(1, tokens)
+    parameters = recurrent + EMBEDDING_SHARE * vocabulary_size * embedding_size
+    dropout = default_dropout(overfitting(parameters, tokens, epochs))
+    if small:
+        dropout = SMALL_TEXT_DROPOUT
+    rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.4
+    rate *= (scale.hidden_size / hidden_size) ** 0.25
     return Plan.of(
         options,
-        batch_size=row.batch_size,
-        learning_rate=row.learning_rate,
+        batch_size=batch_size,
+        learning_rate=_rounded(min(8e-3 if hidden_size > 64 else 1e-2, max(2e-3, rate))),
+        weight_decay=0.05 if dropout else 0.01,
+        precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
         time=None if small else budget,
         steps=SMALL_TEXT_STEPS if small else None,
         average=0.0,
         hidden_size=hidden_size,
-        num_layers=row.num_layers,
+        num_layers=num_layers,
         embedding_size=hidden_size,
-        tied=(options.embedding_size or hidden_size) == hidden_size,
-        dropout=row.dropout,
-        sequence_length=row.sequence_length,
-        sampled_softmax=SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS),
+        # Most parameters of a large vocabulary are embeddings. A small one learns faster with its own output
+        # weights, which need not be as small as embeddings are at first.
+        tied=embedding_size == hidden_size and vocabulary_size > hidden_size,
+        dropout=dropout,
+        sequence_length=sequence_length,
+        sampled_softmax=sampled_softmax,
     )

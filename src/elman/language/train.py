@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from elman.cells import find
+from elman.engine.kernel import has_bfloat16
 from elman.files.model import Model, folder_of
 from elman.language.batches import IGNORE, Chunk, Tokens, batches_for, evaluation_chunks, shard
 from elman.language.config import NetworkConfig
@@ -173,7 +174,9 @@ class _LanguageObjective(Objective):
             torch.from_numpy(local.inputs).to(device), _started(self.carried, local.fresh)
         )
         total = self.network.loss(hidden, torch.from_numpy(local.targets).to(device), IGNORE)
-        return total, chunk.predicted
+        # The trainer divides by the tokens of the chunk. Chunks of short documents have few tokens, and each
+        # token must have the same weight, or the network would expect short documents too often.
+        return total * (chunk.predicted / self.batches.mean_predicted), chunk.predicted
 
     def advance(self) -> None:
         self.carried = self._next
@@ -226,7 +229,14 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         """Return the recipe; the amount of text decides about the options that the user left open."""
         options, codec = dataset.options, dataset.training.codec
         small = dataset.validation is None
-        plan = resolve(options, len(dataset.training.ids), len(codec), small=small)
+        plan = resolve(
+            options,
+            len(dataset.training.ids),
+            len(codec),
+            documents=len(dataset.training.starts),
+            small=small,
+            bfloat16=group.device.type == "cpu" and has_bfloat16(),
+        )
         config = NetworkConfig(
             task="language",
             cell=options.cell,

@@ -87,7 +87,7 @@ class Group:
             dist.destroy_process_group()
 
 
-def choose_device(name: str, precision: str) -> torch.device:
+def choose_device(name: str, precision: str | None) -> torch.device:
     """Return the device of the options `device` and `precision`; raises OptionError where they cannot be."""
     cuda = torch.cuda.is_available()
     if name == "cuda" and not cuda:

@@ -107,14 +107,14 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
     steps: int | None
     batch_size: int | None
     learning_rate: float | None
-    weight_decay: float
+    weight_decay: float | None
     warm_up: float
     clip: float
     average: float | None
     evaluations: int
     patience: int
     checkpoint_every: str | float
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "bf16"] | None
     seed: int
     threads: int | None
     device: Literal["auto", "cpu", "cuda"]

@@ -9,6 +9,9 @@ from elman.training.journal import JsonObject
 from elman.training.options import seconds
 from elman.training.recurrent_options import BUDGETS, RecurrentOptions
 
+DEFAULTS = {"weight_decay": 0.01, "precision": "float32"}
+"""Values of open options for a task that has no rule of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -49,7 +52,7 @@ class Schedule:
         for name in (declared.name for declared in fields(cls)):
             # None where the option is open, and where there is no option of this name.
             chosen = getattr(options, name, None)
-            plan[name] = defaults.get(name) if chosen is None else chosen
+            plan[name] = defaults.get(name, DEFAULTS.get(name)) if chosen is None else chosen
         for name in ("time", "checkpoint_every"):
             plan[name] = None if plan[name] is None else seconds(plan[name])
         return cls(**plan)

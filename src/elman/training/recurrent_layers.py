@@ -37,10 +37,10 @@ def initialise(network: torch.nn.Module, config: ModelConfig, weights: InitialWe
     """Set the initial weights of `network` that differ from those that torch has drawn."""
     with torch.no_grad():
         # The order of the parameters decides which random numbers each of them gets.
-        for name, parameter in network.named_parameters():
+        parameters = dict(network.named_parameters())
+        for name, parameter in parameters.items():
             if name in ("embedding.weight", "alphabet.weight"):
-                deviation = weights.embedding_deviation
-                std = parameter.shape[1] ** -0.5 if deviation is None else deviation
+                std = weights.embeddings(parameter.shape[1], parameters)
                 torch.nn.init.normal_(parameter, std=std)
             elif name.startswith(weights.zero):
                 torch.nn.init.zeros_(parameter)

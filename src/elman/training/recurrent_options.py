@@ -44,8 +44,11 @@ class RecurrentOptions(Options):
     learning_rate: float | None = training(
         None, "highest learning rate of AdamW (default: from the data)", low=0.0, high=10.0
     )
-    weight_decay: float = training(
-        0.01, "weight decay of AdamW, on matrices only", low=0.0, rare=True
+    weight_decay: float | None = training(
+        None,
+        "weight decay of AdamW, on matrices only (default: 0.01; language models: from the data)",
+        low=0.0,
+        rare=True,
     )
     warm_up: float = training(
         0.03,
@@ -68,9 +71,10 @@ class RecurrentOptions(Options):
     )
     patience: int = training(5, "evaluations without improvement before training stops", low=1)
     checkpoint_every: str | float = training("30s", "time between two checkpoints", rare=True)
-    precision: Literal["float32", "bf16"] = training(
-        "float32",
-        "number format of the matrix products; bf16 is faster where the processor has it",
+    precision: Literal["float32", "bf16"] | None = training(
+        None,
+        "number format of the matrix products; bf16 is faster where the processor has it (default: float32; "
+        "language models: bf16 where it is faster)",
         rare=True,
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
