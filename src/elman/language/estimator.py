@@ -72,6 +72,7 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     residual: bool
     tied: bool | None
     sequence_length: int | None
+    optimizer: Literal["muon", "adamw"]
     sampled_softmax: int | None
     # end of attributes
     # parameters of LanguageOptions, written by tools/signatures
@@ -114,6 +115,7 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         sequence_length: int | None = None,
+        optimizer: Literal["muon", "adamw"] = "adamw",
         sampled_softmax: int | None = None,
     ) -> None:
         self._set_parameters(locals())

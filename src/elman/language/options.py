@@ -85,6 +85,9 @@ class LanguageOptions(RecurrentOptions):
         low=1,
         rare=True,
     )
+    optimizer: Literal["muon", "adamw"] = training(
+        "adamw", "optimizer of the recurrent matrices; all other weights use AdamW", rare=True
+    )
     sampled_softmax: int | None = training(
         None,
         "number of common words, and of randomly drawn words, that represent a large vocabulary in each "

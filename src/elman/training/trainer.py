@@ -158,7 +158,7 @@ class Trainer(Generic[ObjectiveT]):
         if not self.group.leads:
             # Every process has the same network, but draws dropout of its own.
             self.random.seed(self.recipe.plan.seed + RANK_SEED * self.group.rank)
-        optimizer = optimizer_of(network, schedule.learning_rate, schedule.weight_decay)
+        optimizer = optimizer_of(network, schedule)
         average = Average(network, schedule.average)
         self.state = TrainingState(self.objective, optimizer, average, self.earlier, best=previous)
         self.pace = pace_of(schedule, self.objective)
