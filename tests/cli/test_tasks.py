@@ -115,7 +115,7 @@ def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
         "evaluate", model, folder / "texts.csv", "--train", folder / "texts.csv", "--plot", picture
     )
     assert ran.code == 0
-    assert "a TF-IDF logistic regression of the same training set" in ran.out
+    assert "a linear SVM on TF-IDF of words and letters of the same training set" in ran.out
     assert picture.read_text().startswith("<?xml")
     ran = run("evaluate", model, folder / "texts.csv", "--json")
     assert ran.json["accuracy"] == 1.0

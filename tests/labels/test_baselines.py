@@ -64,7 +64,7 @@ def test_a_linear_model_learns_texts() -> None:
     fitted = linear_classifier(*reviews(400))
     texts, truth = reviews(200, 1)
     assert (fitted.predict(texts) == truth).mean() > 0.95
-    assert fitted.name == "a TF-IDF logistic regression"
+    assert fitted.name == "a linear SVM on TF-IDF of words and letters"
 
 
 def test_a_linear_model_learns_sequences_of_numbers() -> None:
@@ -178,10 +178,13 @@ def test_summaries_of_extreme_values_are_finite() -> None:
 def test_a_model_fitted_on_a_sample_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_SEQUENCES", 300)
     texts, labels = reviews(500)
-    assert linear_classifier(texts, labels).name == "a TF-IDF logistic regression of 300 sequences"
+    assert (
+        linear_classifier(texts, labels).name
+        == "a linear SVM on TF-IDF of words and letters of 300 sequences"
+    )
     assert linear_classifier(*waves(301)).name.endswith(" of 300 sequences")
     fitted, again, other = (linear_regressor(texts, labels, seed=seed) for seed in (3, 3, 4))
-    assert fitted.name == "a TF-IDF ridge regression of 300 sequences"
+    assert fitted.name == "a ridge regression on TF-IDF of words and letters of 300 sequences"
     assert np.array_equal(fitted.predict(texts), again.predict(texts))
     assert not np.array_equal(fitted.predict(texts), other.predict(texts))
 
@@ -245,21 +248,38 @@ def test_cross_validation_chooses_the_regularisation() -> None:
     features = np.column_stack([labels + draw.normal(size=90), draw.normal(size=(90, 30))])
     tried = []
 
-    def fit(features: Any, targets: np.ndarray, strength: float) -> Callable[..., Any]:
-        tried.append((len(targets), strength))
-        return lambda given: np.tile([0.4, 0.6], (len(given), 1)) if strength != 7.0 else given
+    class Machine:
+        """A model whose answers are wider with the strength 7."""
 
-    # the model fitted with strength 7 answers with the widest array
-    chosen = linear_models.choose_strength(
-        fit, (1.0, 7.0, 9.0), features, labels, lambda rows, answers: answers.shape[1], 0
-    )
-    assert chosen == 7.0
+        coef_ = intercept_ = classes_ = np.empty(0)
+
+        def __init__(self, strength: float) -> None:
+            self.strength = strength
+
+        def fit(self, features: Any, targets: np.ndarray) -> None:
+            tried.append((len(targets), self.strength))
+
+        def predict(self, features: Any) -> np.ndarray:
+            return np.zeros((len(features), 30 if self.strength == 7.0 else 2))
+
+    def width(rows: np.ndarray, answers: np.ndarray) -> float:
+        return answers.shape[1]
+
+    model, chosen = linear_models.fit_chosen(Machine, (1.0, 7.0, 9.0), features, labels, width, 0)
+    assert isinstance(model, Machine)
+    assert chosen == model.strength == 7.0
     assert tried[:3] == [(60, 1.0)] * 3
+    # the last fit uses all rows
+    assert tried[-1] == (90, 7.0)
     # of equal scores, the strongest regularisation wins
-    chosen = linear_models.choose_strength(
-        fit, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0
+    _, chosen = linear_models.fit_chosen(
+        Machine, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0
     )
     assert chosen == 1.0
+    # a given strength is not chosen again
+    tried.clear()
+    linear_models.fit_chosen(Machine, (1.0,), features, labels, width, 0, strength=5.0)
+    assert tried == [(90, 5.0)]
 
 
 def test_character_ngrams_help_where_words_do_not() -> None:
@@ -284,7 +304,10 @@ def test_the_plain_models_of_each_task() -> None:
     held = LabelledSequences(Sequences.of(reviews(50, 1)[0]), reviews(50, 1)[1].tolist())
     training = LabelledSequences(Sequences.of(texts), labels.tolist())
     rows = [one.figures() for one in measure_label_baselines(training, held)]
-    assert [row["name"] for row in rows] == ["the majority class", "a TF-IDF logistic regression"]
+    assert [row["name"] for row in rows] == [
+        "the majority class",
+        "a linear SVM on TF-IDF of words and letters",
+    ]
     assert rows[0]["accuracy"] == (reviews(50, 1)[1] == np.bincount(labels).argmax()).mean()
     assert float(rows[1]["macro_f1"]) > 0.9
     json.dumps(rows, allow_nan=False)
@@ -338,7 +361,9 @@ def test_evaluating_beside_plain_models_does_not_import_torch(tmp_path: Path) ->
         "print('torch' in sys.modules, 'sklearn' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "a TF-IDF logistic regression of the same training set" in done.stdout, done.stderr
+    assert "a linear SVM on TF-IDF of words and letters of the same training set" in done.stdout, (
+        done.stderr
+    )
     assert done.stdout.splitlines()[-1] == "False True"
 
 

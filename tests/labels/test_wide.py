@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from elman.labels.explain import explain_labelled
 from elman.labels.ngrams import NgramPart, feature_values
 from elman.labels.options import ClassifierOptions
 from elman.labels.wide_fit import fit_wide
+from elman.tables.scaler import Scaler
 from readers import config_of, open_labelled
 
 WORDS = ["good", "bad", "Fine", "poor", "the", "a", "film", "plot", "naïve", "ending", "!"]
@@ -37,12 +39,16 @@ def texts_of(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
     return texts, ["up" if "good" in text or "Fine" in text else "down" for text in texts]
 
 
-def fitted(level: Any = "both", count: int = 120) -> tuple[SequenceCodec, NgramPart]:
-    """Return a codec and the wide part fitted on texts."""
-    texts, labels = texts_of(count)
-    examples = LabelledSequences(Sequences.of(texts), labels)
+def fitted(level: Any = "both", *, numbers: bool = False) -> tuple[SequenceCodec, NgramPart]:
+    """Return a codec and the wide part fitted on 120 texts."""
+    texts, labels = texts_of(120)
+    targets: Any = [float(text.count("good")) for text in texts] if numbers else labels
+    examples = LabelledSequences(Sequences.of(texts), targets)
     codec = fit_codec(examples.sequences, ClassifierOptions(level=level, min_count=1))
-    codec = replace(codec, labels=Labels.of(labels))
+    if numbers:
+        codec = replace(codec, target=Scaler(np.zeros(1), np.ones(1)))
+    else:
+        codec = replace(codec, labels=Labels.of(labels))
     encoded = EncodedExamples.of(codec, examples)
     result = fit_wide(codec, encoded, metric="accuracy", balanced=False, strength=None, seed=0)
     assert result is not None
@@ -63,24 +69,48 @@ def opened(level: str, **how: Any) -> Any:
     return open_labelled(Model(config, arrays, replace(codec, wide=part), {}))
 
 
-def test_features_have_the_inner_products_of_scikit_learn() -> None:
-    codec, part = fitted()
-    texts, _ = texts_of(120)
+def word_ngrams(words: list[str]) -> list[str]:
+    return [" ".join(words[i : i + n]) for n in (1, 2) for i in range(len(words) - n + 1)]
 
-    def ngrams(text: str) -> list[str]:
-        words = codec.vocabulary.tokenise(text.lower())
-        found = [" ".join(words[i : i + n]) for n in (1, 2) for i in range(len(words) - n + 1)]
-        for word in (f"<{word}>" for word in words):
-            found += ["~" + word[i : i + n] for n in range(2, 6) for i in range(len(word) - n + 1)]
-        return found
 
-    theirs = TfidfVectorizer(analyzer=ngrams, sublinear_tf=True).fit_transform(texts)
+def letter_ngrams(words: list[str]) -> list[str]:
+    ends = [f"<{word}>" for word in words]
+    return [w[i : i + n] for w in ends for n in range(2, 6) for i in range(len(w) - n + 1)]
+
+
+def values_of(codec: SequenceCodec, part: NgramPart, texts: list[str]) -> csr_matrix:
     encoded = EncodedSequences.of(codec, Sequences.of(texts))
-    values, _ = feature_values(part.reader.read(encoded, range(120)), part.keys, part.scale)
-    ours = csr_matrix((values.value, (values.row, values.feature)))
+    found = part.reader.read(encoded, range(len(texts)))
+    values, _ = feature_values(found, part.keys, part.scale)
+    return csr_matrix((values.value, (values.row, values.feature)))
+
+
+def test_features_of_a_regression_have_the_inner_products_of_scikit_learn() -> None:
+    codec, part = fitted(numbers=True)
+    texts, _ = texts_of(120)
+    tokens = [codec.vocabulary.tokenise(text.lower()) for text in texts]
+    kernel, features = np.zeros((120, 120)), 0
+    for analyzer in (word_ngrams, letter_ngrams):
+        theirs = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True).fit_transform(tokens)
+        kernel, features = kernel + (theirs @ theirs.T).toarray(), features + theirs.shape[1]
+    ours = values_of(codec, part, texts)
     # the order of the features differs, but not the angles between texts
-    assert theirs.shape[1] == len(part.keys)
-    np.testing.assert_allclose((ours @ ours.T).toarray(), (theirs @ theirs.T).toarray(), atol=1e-6)
+    assert features == len(part.keys)
+    np.testing.assert_allclose((ours @ ours.T).toarray(), kernel, atol=1e-6)
+
+
+def test_ngrams_of_labels_are_scaled_by_their_log_count_ratios() -> None:
+    codec, part = fitted()
+    texts, labels = texts_of(120)
+    counts: dict[str, Counter[str]] = {"up": Counter(), "down": Counter()}
+    for text, label in zip(texts, labels, strict=True):
+        tokens = codec.vocabulary.tokenise(text.lower())
+        counts[label].update({f"w{gram}" for gram in word_ngrams(tokens)})
+        counts[label].update({f"l{gram}" for gram in letter_ngrams(tokens)})
+    grams = {*counts["up"], *counts["down"]}
+    up, down = (np.array([1 + counts[label][gram] for gram in grams]) for label in counts)
+    ratios = abs(np.log(up / up.sum()) - np.log(down / down.sum()))
+    np.testing.assert_allclose(np.sort(part.scale), np.sort(ratios), rtol=1e-5)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -95,8 +125,8 @@ def test_it_learns_and_does_not_depend_on_the_other_texts(level: str) -> None:
         assert (part.logits(alone)[0] == logits[row]).all()
     if level == "both":
         # the case of a letter makes no difference where both are in the alphabet
-        upper = part.logits(EncodedSequences.of(codec, Sequences.of(["Fine", "fine"])))
-        assert (upper[0] == upper[1]).all()
+        both = part.logits(EncodedSequences.of(codec, Sequences.of(["Fine", "fine"])))
+        assert (both[0] == both[1]).all()
 
 
 @pytest.mark.parametrize("level", LEVELS)

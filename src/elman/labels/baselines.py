@@ -8,8 +8,9 @@ tags. None of them needs torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,22 @@ from elman.labels.confusion import ENTITY_F1, BaselineFigures, TrueTags
 from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries, text_features, value_windows, word_windows
-from elman.labels.linear_models import Model, fit_logistic, fit_ridge, fit_tagger, sample_rows
+from elman.labels.linear_models import (
+    LOGISTIC_C,
+    RIDGE_ALPHA,
+    SUPPORT_VECTOR_C,
+    TAGGER_ALPHA,
+    Make,
+    Score,
+    fit_chosen,
+    label_score,
+    logistic,
+    number_score,
+    ridge,
+    sample_rows,
+    stochastic_logistic,
+    support_vectors,
+)
 from elman.labels.metrics import RegressionFigures, classification, regression
 from elman.tables.scaler import Scaler
 from elman.training.journal import JsonObject
@@ -71,7 +87,7 @@ def linear_classifier(
     metric: str = "accuracy",
     seed: int = 0,
 ) -> Baseline:
-    """Fit a logistic regression on TF-IDF of texts, or on summary statistics of numbers.
+    """Fit a linear SVM on TF-IDF of texts, or a logistic regression on summary statistics of numbers.
 
     Args:
         sequences: The training set: texts, or arrays ``[T_i, C]``. Of more than `MAX_SEQUENCES` a sample is
@@ -94,11 +110,13 @@ def linear_classifier(
     """
     numbers = _checked(labels)
 
-    def fit(features: Any, targets: np.ndarray) -> Model:
-        return fit_logistic(features, targets, class_weight=class_weight, metric=metric, seed=seed)
-
-    outputs = len(np.unique(numbers))
-    return _linear("logistic", sequences, numbers, outputs, fit, seed) or majority(numbers)
+    makers = {
+        "a linear SVM": (support_vectors(class_weight, seed), SUPPORT_VECTOR_C),
+        "a logistic regression": (logistic(class_weight), LOGISTIC_C),
+    }
+    score = partial(label_score, metric)
+    model = _linear(sequences, numbers, len(np.unique(numbers)), seed, makers, score)
+    return model or majority(numbers)
 
 
 def linear_regressor(sequences: Sequence[Any], targets: ArrayLike, *, seed: int = 0) -> Baseline:
@@ -114,21 +132,22 @@ def linear_regressor(sequences: Sequence[Any], targets: ArrayLike, *, seed: int 
     """
     numbers = _checked(targets)
 
-    def fit(features: Any, targets: np.ndarray) -> Model:
-        return fit_ridge(features, targets, seed=seed)
-
-    return _linear("ridge", sequences, numbers, 1, fit, seed) or mean(numbers)
+    makers = {"a ridge regression": (ridge(), RIDGE_ALPHA)}
+    return _linear(sequences, numbers, 1, seed, makers, number_score) or mean(numbers)
 
 
 def _linear(
-    kind: str,
     sequences: Sequence[Any],
     targets: np.ndarray,
     outputs: int,
-    fit: Callable[[Any, np.ndarray], Model],
     seed: int,
+    makers: Mapping[str, tuple[Make, Sequence[float]]],
+    score: Callable[[np.ndarray], Score],
 ) -> Baseline | None:
-    """Return a linear model fitted on a sample of the sequences; None if there is nothing to learn."""
+    """Return a linear model fitted on a sample of the sequences; None if there is nothing to learn.
+
+    `makers` has by its name the model for texts, and then the model for numbers.
+    """
     rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
     sample, answers = [sequences[row] for row in rows], targets[rows]
     is_text = isinstance(sample[0], str)
@@ -136,13 +155,13 @@ def _linear(
     vectorise = text_features(sample, outputs) if is_text else summaries(sample)
     if vectorise is None or len(np.unique(answers)) < 2:
         return None
-    model = fit(vectorise(sample), answers)
-    name = f"a {kind} regression on summary statistics"
-    if is_text:
-        name = f"a TF-IDF {kind} regression"
+    name, (make, strengths) = [*makers.items()][0 if is_text else -1]
+    features = "TF-IDF of words and letters" if is_text else "summary statistics"
+    model, _ = fit_chosen(make, strengths, vectorise(sample), answers, score(answers), seed)
+    name += f" on {features}"
     if len(sample) < len(sequences):
         name += f" of {len(sample):,} sequences"
-    return Baseline(name, lambda unseen: model(vectorise(unseen)))
+    return Baseline(name, lambda unseen: model.predict(vectorise(unseen)))
 
 
 def convolution_model(
@@ -257,11 +276,20 @@ def linear_tagger(
     vectorise = value_windows(used) if numeric else word_windows(used)
     # the number of the sequence of each step: a new one begins at index 0
     sequences = np.cumsum([index == 0 for _, index in used])
-    model = fit_tagger(vectorise(used), numbers, sequences, metric=metric, seed=seed)
+    # folds are made of whole sequences: neighbouring steps would give the answer away
+    model, _ = fit_chosen(
+        stochastic_logistic(seed),
+        TAGGER_ALPHA,
+        vectorise(used),
+        numbers,
+        label_score(metric, numbers),
+        seed,
+        groups=sequences,
+    )
     name = f"a linear model of a {'step' if numeric else 'token'} and its neighbours"
     if len(used) < len(steps):
         name += f" of {len(used):,} steps"
-    return Baseline(name, lambda unseen: model(vectorise(unseen)))
+    return Baseline(name, lambda unseen: model.predict(vectorise(unseen)))
 
 
 def fit_baselines(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -20,23 +19,28 @@ ROWS_TO_CHOOSE_ON, FOLDS = 5_000, 3
 LOGISTIC_ITERATIONS, TAGGER_EPOCHS = 200, 10
 # Candidates of each model, from the strongest regularisation to the weakest.
 LOGISTIC_C = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
+SUPPORT_VECTOR_C = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 RIDGE_ALPHA = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.01)
 TAGGER_ALPHA = (1e-4, 1e-5, 1e-6)
 
 
-class _Estimator(Protocol):
+class Linear(Protocol):
+    """A fitted linear model of scikit-learn."""
+
     coef_: np.ndarray
+    """``[K, F]``, or ``[1, F]`` for two classes, or ``[F]`` for numbers."""
     intercept_: np.ndarray
     classes_: np.ndarray
 
-    def fit(self, features: Features, targets: np.ndarray, /) -> object: ...
-    def predict(self, features: Features, /) -> np.ndarray: ...
+    def fit(self, features: Features, targets: np.ndarray, /) -> object:
+        """Fit the model to features ``[N, F]`` and targets ``[N]``."""
+
+    def predict(self, features: Features, /) -> np.ndarray:
+        """Return the answers ``[N]``."""
 
 
-Model: TypeAlias = "Callable[[Features], np.ndarray]"
-"""A fitted model: features ``[N, F]`` to numbers of labels, or to numbers, ``[N]``."""
-Fit: TypeAlias = "Callable[[Features, np.ndarray, float], Model]"
-"""Fits a model to features and targets with a given regularisation."""
+Make: TypeAlias = "Callable[[float], Linear]"
+"""Makes a model of scikit-learn with a given regularisation."""
 Score: TypeAlias = "Callable[[np.ndarray, np.ndarray], float]"
 """Score of answers for some rows, given as (rows, answers); more is better."""
 
@@ -48,122 +52,60 @@ def sample_rows(count: int, seed: int, max_rows: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, max_rows, replace=False))
 
 
-def fit_logistic(
-    features: Features, labels: np.ndarray, *, class_weight: str | None, metric: str, seed: int
-) -> Model:
-    """Fit a logistic regression with the C that is best by `metric` in cross-validation.
-
-    Args:
-        features: The feature matrix ``[N, F]``.
-        labels: Numbers of the true labels ``[N]``, from at least two classes.
-        class_weight: None, or "balanced".
-        metric: A metric of `label_figures`.
-        seed: Seed of the sample and the folds.
-    """
-    logistic = sklearn("linear_model").LogisticRegression
-
-    def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        limits = {"max_iter": LOGISTIC_ITERATIONS}
-        return fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
-
-    score = label_score(metric, labels)
-    return fit(features, labels, choose_strength(fit, LOGISTIC_C, features, labels, score, seed))
+def logistic(class_weight: str | None) -> Make:
+    """Return the maker of logistic regressions; `class_weight` is None or "balanced"."""
+    model = sklearn("linear_model").LogisticRegression
+    return lambda C: model(C=C, class_weight=class_weight, max_iter=LOGISTIC_ITERATIONS)
 
 
-def fit_tagger(
-    features: Features, tags: np.ndarray, sequences: np.ndarray, *, metric: str, seed: int
-) -> Model:
-    """Fit a logistic regression by stochastic gradients, as `fit_logistic`, on many time steps.
+def support_vectors(class_weight: str | None, seed: int) -> Make:
+    """Return the maker of linear support vector machines: squared hinge loss, each class against the rest."""
+    model = sklearn("svm").LinearSVC
+    # the seed orders the sequences in the solver
+    return lambda C: model(C=C, class_weight=class_weight, random_state=seed)
 
-    `sequences` ``[N]`` are the numbers of the sequences, whose steps stay in one fold.
-    """
-    classifier = sklearn("linear_model").SGDClassifier
+
+def ridge() -> Make:
+    """Return the maker of ridge regressions."""
+    model = sklearn("linear_model").Ridge
+    return lambda alpha: model(alpha=alpha)
+
+
+def stochastic_logistic(seed: int) -> Make:
+    """Return the maker of logistic regressions fitted by stochastic gradients, for many time steps."""
+    model = sklearn("linear_model").SGDClassifier
     settings = {"max_iter": TAGGER_EPOCHS, "tol": None, "average": True, "random_state": seed}
-
-    def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        return fitted(classifier("log_loss", alpha=strength, **settings), rows, targets)
-
-    # folds are made of whole sequences: neighbouring steps would give the answer away
-    score = label_score(metric, tags)
-    strength = choose_strength(fit, TAGGER_ALPHA, features, tags, score, seed, sequences)
-    return fit(features, tags, strength)
+    return lambda alpha: model("log_loss", alpha=alpha, **settings)
 
 
-def fit_ridge(features: Features, targets: np.ndarray, *, seed: int) -> Model:
-    """Fit a ridge regression with the alpha that has the least mean absolute error in cross-validation."""
-    ridge = sklearn("linear_model").Ridge
-
-    def fit(rows: Features, numbers: np.ndarray, strength: float) -> Model:
-        return fitted(ridge(alpha=strength), rows, numbers)
-
-    score = number_score(targets)
-    return fit(features, targets, choose_strength(fit, RIDGE_ALPHA, features, targets, score, seed))
-
-
-@dataclass(frozen=True, eq=False)
-class LinearWeights:
-    """Weights of a linear model, and the regularisation with which it was fitted."""
-
-    weights: np.ndarray
-    """float64 ``[F, K]``."""
-    bias: np.ndarray
-    """float64 ``[K]``."""
-    strength: float
-    """C of a logistic regression, alpha of a ridge regression."""
+def fitted(model: Linear, features: Features, targets: np.ndarray) -> Linear:
+    """Fit a model of scikit-learn and return it."""
+    with warnings.catch_warnings():
+        # iterations are bounded on purpose; the last ones no longer change the answers
+        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
+        # scikit-learn takes many classes for regression targets, but here they are classes
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(features, targets)
+    return model
 
 
-def fit_label_weights(
-    features: Features,
-    labels: np.ndarray,
-    outputs: int,
-    *,
-    class_weight: str | None,
-    strength: float | None,
-    metric: str,
-    seed: int,
-) -> LinearWeights:
-    """Fit a logistic regression as `fit_logistic` and return its weights for K `outputs`.
+def linear_weights(model: Linear, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights ``[F, K]`` and biases ``[K]`` of a fitted model for K `outputs`.
 
-    Without a `strength` cross-validation chooses it. A label without a sequence gets weights of 0 and the
-    smallest bias.
+    A label without a sequence in training gets weights of 0 and the smallest bias.
     """
-    logistic = sklearn("linear_model").LogisticRegression
-    limits = {"max_iter": LOGISTIC_ITERATIONS, "class_weight": class_weight}
-
-    def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        return fitted(logistic(C=strength, **limits), rows, targets)
-
-    if strength is None:
-        score = label_score(metric, labels)
-        strength = choose_strength(fit, LOGISTIC_C, features, labels, score, seed)
-    model: _Estimator = logistic(C=strength, **limits)
-    fitted(model, features, labels)
-    coefficients, intercept = model.coef_, model.intercept_
-    if len(model.classes_) == 2:
+    rows, intercept = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if outputs == 1:
+        return rows.T, intercept
+    if len(rows) == 1:
         # of two classes there is one row of weights, for the difference of their logits
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
-    weights = np.zeros((features.shape[1], outputs))
-    bias = np.full(outputs, intercept.min())
-    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
-    return LinearWeights(weights, bias, strength)
-
-
-def fit_number_weights(
-    features: Features, targets: np.ndarray, *, strength: float | None, seed: int
-) -> LinearWeights:
-    """Fit a ridge regression as `fit_ridge` and return its weights, for one output."""
-    ridge = sklearn("linear_model").Ridge
-
-    def fit(rows: Features, numbers: np.ndarray, strength: float) -> Model:
-        return fitted(ridge(alpha=strength), rows, numbers)
-
-    if strength is None:
-        score = number_score(targets)
-        strength = choose_strength(fit, RIDGE_ALPHA, features, targets, score, seed)
-    model: _Estimator = ridge(alpha=strength)
-    fitted(model, features, targets)
-    return LinearWeights(model.coef_[:, None], np.atleast_1d(model.intercept_), strength)
+        rows, intercept = (
+            np.concatenate([-rows, rows]) / 2,
+            np.concatenate([-intercept, intercept]) / 2,
+        )
+    weights, bias = np.zeros((rows.shape[1], outputs)), np.full(outputs, intercept.min())
+    weights[:, model.classes_], bias[model.classes_] = rows.T, intercept
+    return weights, bias
 
 
 def number_score(targets: np.ndarray) -> Score:
@@ -176,19 +118,26 @@ def label_score(metric: str, labels: np.ndarray) -> Score:
     return lambda rows, answers: label_figures(labels[rows], answers)[metric]
 
 
-def fitted(model: _Estimator, features: Features, targets: np.ndarray) -> Model:
-    """Fit an estimator of scikit-learn and return its `predict`."""
-    with warnings.catch_warnings():
-        # iterations are bounded on purpose; the last ones no longer change the answers
-        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
-        # scikit-learn takes many classes for regression targets, but here they are classes
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        model.fit(features, targets)
-    return model.predict
+def fit_chosen(
+    make: Make,
+    strengths: Sequence[float],
+    features: Features,
+    targets: np.ndarray,
+    score: Score,
+    seed: int,
+    *,
+    groups: np.ndarray | None = None,
+    strength: float | None = None,
+) -> tuple[Linear, float]:
+    """Return a model fitted with the given `strength`, or that of `choose_strength`, and the strength."""
+    if strength is None:
+        strength = choose_strength(make, strengths, features, targets, score, seed, groups)
+    # this fit uses all rows, not only the sample of the choice
+    return fitted(make(strength), features, targets), strength
 
 
 def choose_strength(
-    fit: Fit,
+    make: Make,
     strengths: Sequence[float],
     features: Features,
     targets: np.ndarray,
@@ -213,7 +162,7 @@ def choose_strength(
     best_score, chosen = -np.inf, strengths[len(strengths) // 2]
     for strength in strengths if folds else ():
         answers = [
-            fit(features[inside], targets[inside], strength)(features[outside])
+            fitted(make(strength), features[inside], targets[inside]).predict(features[outside])
             for inside, outside in folds
         ]
         value = score(np.concatenate([pair[1] for pair in folds]), np.concatenate(answers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib import import_module
 
 import numpy as np
@@ -10,8 +10,25 @@ import numpy as np
 from elman.labels.codec import SequenceCodec
 from elman.labels.examples import EncodedExamples
 from elman.labels.features import MANY_TEXTS, Features
-from elman.labels.linear_models import LinearWeights, sample_rows
-from elman.labels.ngrams import TEXTS_PER_BLOCK, NgramPart, NgramReader, feature_values
+from elman.labels.linear_models import (
+    RIDGE_ALPHA,
+    SUPPORT_VECTOR_C,
+    fit_chosen,
+    label_score,
+    linear_weights,
+    number_score,
+    ridge,
+    sample_rows,
+    support_vectors,
+)
+from elman.labels.ngrams import (
+    TEXTS_PER_BLOCK,
+    NgramPart,
+    NgramReader,
+    Occurrences,
+    Values,
+    feature_values,
+)
 
 MAX_TEXTS = 100_000
 MAX_WEIGHTS, MAX_NGRAMS = 4_000_000, 200_000
@@ -37,50 +54,91 @@ def ngram_reader(codec: SequenceCodec) -> NgramReader:
 def fit_ngrams(
     codec: SequenceCodec,
     examples: EncodedExamples,
-    fit: Callable[[Features, np.ndarray], LinearWeights],
     *,
-    outputs: int,
+    metric: str,
+    balanced: bool,
+    strength: float | None,
     seed: int,
 ) -> tuple[NgramPart, float] | None:
-    """Fit the n-gram part.
+    """Fit the n-gram part: a linear support vector machine for labels, a ridge regression for numbers.
 
     Args:
         codec: The codec of the texts.
         examples: The training set; of more than `MAX_TEXTS` a sample is used.
-        fit: Fits a linear model to features and targets.
-        outputs: Number of the network's outputs, K.
-        seed: Seed of the sample.
+        metric: Metric of labels by which cross-validation chooses the regularisation.
+        balanced: Whether rare classes weigh more.
+        strength: The regularisation, if it was chosen before.
+        seed: Seed of the samples and folds.
 
     Returns:
         The part and its regularisation, or None if no n-gram occurs in enough texts.
     """
     reader, rows = ngram_reader(codec), sample_rows(len(examples), seed, MAX_TEXTS)
-    blocks = np.split(rows, range(TEXTS_PER_BLOCK, len(rows), TEXTS_PER_BLOCK))
+    targets = np.concatenate(examples.targets)[rows]
+    outputs = 1 if codec.labels is None else len(codec.labels)
+    ends = range(TEXTS_PER_BLOCK, len(rows), TEXTS_PER_BLOCK)
+    blocks = np.split(rows, ends)
     found = [reader.read(examples.encoded, block.tolist()) for block in blocks]
+    keys, texts = _frequent(found, len(rows), min(MAX_NGRAMS, MAX_WEIGHTS // outputs))
+    if not len(keys):
+        return None
+    # the smoothed inverse document frequency
+    scale = 1 + np.log((1 + len(rows)) / (1 + texts))
+    make, strengths, score = ridge(), [*RIDGE_ALPHA], number_score(targets)
+    if codec.labels is not None:
+        of_blocks = [feature_values(part, keys, scale)[0] for part in found]
+        labels = [targets[block] for block in np.split(np.arange(len(rows)), ends)]
+        scale = _log_ratios(of_blocks, labels, outputs, len(keys))
+        make = support_vectors("balanced" if balanced else None, seed)
+        strengths, score = [*SUPPORT_VECTOR_C], label_score(metric, targets)
+    scale = scale.astype(np.float32)
+    features = _features(
+        [feature_values(part, keys, scale)[0] for part in found], blocks, len(keys)
+    )
+    model, strength = fit_chosen(make, strengths, features, targets, score, seed, strength=strength)
+    weights, bias = (part.astype(np.float32) for part in linear_weights(model, outputs))
+    return NgramPart(reader, keys, scale, weights, bias), strength
+
+
+def _frequent(
+    found: Sequence[Occurrences], count: int, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the keys, ascending, of at most `limit` n-grams of `count` texts, and the texts with each."""
     pairs = [np.unique(np.stack([part.row, part.key]), axis=1)[1] for part in found]
-    # the number of texts that each n-gram occurs in
     keys, texts = np.unique(np.concatenate(pairs).astype(np.uint32), return_counts=True)
-    kept = np.flatnonzero(texts >= (2 if len(rows) >= MANY_TEXTS else 1))
-    limit = min(MAX_NGRAMS, MAX_WEIGHTS // outputs)
+    kept = np.flatnonzero(texts >= (2 if count >= MANY_TEXTS else 1))
     # of equally frequent n-grams those with the smaller hash, which is as good as random
     kept = np.sort(kept[np.argsort(-texts[kept], kind="stable")[:limit]])
-    if not len(kept):
-        return None
-    keys, scale = keys[kept], inverse_frequency(texts[kept], len(rows)).astype(np.float32)
-    values = [feature_values(part, keys, scale)[0] for part in found]
+    return keys[kept], texts[kept]
+
+
+def _features(values: Sequence[Values], blocks: Sequence[np.ndarray], count: int) -> Features:
+    """Return the sparse matrix ``[N, F]`` of the values of `count` n-grams in blocks of texts."""
     sparse = import_module("scipy.sparse")
-    features = sparse.vstack(
-        [
-            sparse.csr_matrix((part.value, (part.row, part.feature)), (len(block), len(keys)))
-            for part, block in zip(values, blocks, strict=True)
-        ],
-        "csr",
-    )
-    linear = fit(features, np.concatenate(examples.targets)[rows])
-    weights, bias = linear.weights.astype(np.float32), linear.bias.astype(np.float32)
-    return NgramPart(reader, keys, scale, weights, bias), linear.strength
+    matrices = [
+        sparse.csr_matrix((part.value, (part.row, part.feature)), (len(block), count))
+        for part, block in zip(values, blocks, strict=True)
+    ]
+    matrix: Features = sparse.vstack(matrices, "csr")
+    return matrix
 
 
-def inverse_frequency(texts: np.ndarray, count: int) -> np.ndarray:
-    """Return the smoothed inverse document frequency of n-grams in `texts` of `count` texts."""
-    return np.asarray(1 + np.log((1 + count) / (1 + texts)))
+def _log_ratios(
+    values: Sequence[Values], labels: Sequence[np.ndarray], outputs: int, count: int
+) -> np.ndarray:
+    """Return the scale of each n-gram: its largest log-count ratio between a label and all others.
+
+    Source: S. Wang, C. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification"
+    (2012), equation 2 with a smoothing of 1, here for any number of labels.
+    """
+    # [K, F]: the texts of each label that each n-gram occurs in
+    texts = np.zeros(outputs * count)
+    for part, numbers in zip(values, labels, strict=True):
+        texts += np.bincount(numbers[part.row] * count + part.feature, minlength=len(texts))
+    inside = texts.reshape(outputs, count)
+    inside = inside[inside.any(axis=1)]
+    others = 1 + inside.sum(axis=0) - inside
+    inside = 1 + inside
+    ratios = np.log(inside / inside.sum(axis=1, keepdims=True))
+    ratios -= np.log(others / others.sum(axis=1, keepdims=True))
+    return np.asarray(abs(ratios).max(axis=0))

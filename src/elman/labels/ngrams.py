@@ -2,7 +2,8 @@
 
 It reads the token and character ids that the network reads. An n-gram has no name here, only a hash of 32
 bits over its ids, which finds its row of weights. The value of an n-gram that occurs c times in a text is
-(1 + ln c) times its scale, divided by the Euclidean norm of the values of the whole text.
+(1 + ln c) times its scale. The values of all n-grams of tokens in a text are divided by their Euclidean norm,
+and those of letters by theirs.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class NgramReader:
         for n in range(1, self.tokens + 1):
             first = np.arange(max(0, len(ids) - n + 1))
             first = first[row[first] == row[first + n - 1]]
-            key = _hashes(ids.astype(np.uint64), first, n, seed=n)
+            key = _hashes(ids.astype(np.uint64), first, n, kind=0)
             found.append(
                 Occurrences(row[first], key, begins[first], begins[first + n] - begins[first])
             )
@@ -119,7 +120,7 @@ class NgramReader:
             first = np.arange(max(0, len(codes) - n + 1))
             first = first[word[first] == word[first + n - 1]]
             owners.append(word[first])
-            keys.append(_hashes(codes, first, n, seed=MAX_LENGTH + n))
+            keys.append(_hashes(codes, first, n, kind=1))
             # without the two ends, from the first letter that is covered
             start = first - (ends - padded)[word[first]] - 1
             firsts.append(start.clip(0))
@@ -147,14 +148,17 @@ def ranges(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.asarray(np.arange(int(counts.sum())) + np.repeat(firsts - (ends - counts), counts))
 
 
-def _hashes(codes: np.ndarray, first: np.ndarray, n: int, *, seed: int) -> np.ndarray:
-    """Return the hashes uint32 of the n-grams of ``codes`` uint64 that begin at `first`."""
-    hashes = np.full(len(first), seed, np.uint64)
+def _hashes(codes: np.ndarray, first: np.ndarray, n: int, *, kind: int) -> np.ndarray:
+    """Return the hashes uint32 of the n-grams of ``codes`` uint64 that begin at `first`.
+
+    The last bit is the `kind`: 0 for n-grams of tokens, 1 for those of letters.
+    """
+    hashes = np.full(len(first), 2 * n + kind, np.uint64)
     for offset in range(n):
         # multiply, then mix the high bits back in; uint64 arrays wrap around
         hashes = (hashes + codes[first + offset] + np.uint64(1)) * _MULTIPLIER
         hashes ^= hashes >> _SHIFT
-    return (hashes >> np.uint64(32)).astype(np.uint32)
+    return ((hashes >> np.uint64(33)) * np.uint64(2) + np.uint64(kind)).astype(np.uint32)
 
 
 class Values(NamedTuple):
@@ -189,8 +193,9 @@ def feature_values(
     )
     row, column = np.divmod(cells, max(1, F))
     value = (1 + np.log(times)) * scale[column].astype(np.float64)
-    norm = np.sqrt(np.bincount(row, value**2))
-    value /= np.maximum(norm, np.finfo(np.float32).tiny)[row]
+    # the last bit of a key tells n-grams of tokens and of letters apart
+    group = 2 * row + keys[column] % 2
+    value /= np.sqrt(np.bincount(group, value**2).clip(np.finfo(np.float32).tiny))[group]
     entry = np.full(len(found.key), -1)
     entry[known] = back
     return Values(row, column, value), entry

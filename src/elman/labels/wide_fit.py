@@ -7,8 +7,6 @@ import numpy as np
 from elman.labels.codec import SequenceCodec
 from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.examples import EncodedExamples
-from elman.labels.features import Features
-from elman.labels.linear_models import LinearWeights, fit_label_weights, fit_number_weights
 from elman.labels.ngram_fit import fit_ngrams
 from elman.labels.wide import WidePart
 
@@ -50,18 +48,6 @@ def fit_wide(
         )
         return None if fitted is None else (fitted.part, fitted.strength)
 
-    def fit(features: Features, targets: np.ndarray) -> LinearWeights:
-        if codec.labels is None:
-            return fit_number_weights(features, targets, strength=strength, seed=seed)
-        class_weight = "balanced" if balanced else None
-        return fit_label_weights(
-            features,
-            targets,
-            outputs,
-            class_weight=class_weight,
-            strength=strength,
-            metric=metric,
-            seed=seed,
-        )
-
-    return fit_ngrams(codec, examples, fit, outputs=outputs, seed=seed)
+    return fit_ngrams(
+        codec, examples, metric=metric, balanced=balanced, strength=strength, seed=seed
+    )
