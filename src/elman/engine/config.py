@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 from elman import cells
@@ -51,6 +51,9 @@ class ModelConfig(Protocol):
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Return the configuration with these values of all fields; raises ModelFileError, OptionError."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a model file keeps them."""
+
     def parameters(self) -> Shapes:
         """Return the shape of every parameter by name."""
 
@@ -70,6 +73,8 @@ class Config(ABC):
     """Names of the tasks that have this class of configuration."""
     limits: ClassVar[Mapping[str, tuple[int, int]]]
     """Smallest and largest value of every integer field."""
+    added: ClassVar[tuple[str, ...]] = ()
+    """Fields that older versions do not have; a file leaves them out where they have their default."""
 
     def __post_init__(self) -> None:
         if self.task not in self.tasks:
@@ -87,13 +92,22 @@ class Config(ABC):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Return the configuration with these values of all fields; raises ModelFileError, OptionError."""
+        """Return the configuration with these values of its fields; raises ModelFileError, OptionError."""
         names = {declared.name for declared in fields(cls)}
-        if values.keys() != names:
+        if not names - {*cls.added} <= values.keys() <= names:
             # Fields of another version of Elman, or of a damaged file.
             unlike = ", ".join(sorted(values.keys() ^ names))
             raise ModelFileError("its config", got=f"other fields: {unlike}")
         return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a model file keeps them."""
+        defaults = {declared.name: declared.default for declared in fields(self)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in self.added or value != defaults[name]
+        }
 
     @abstractmethod
     def parameters(self) -> Shapes:

@@ -11,7 +11,7 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
@@ -99,7 +99,7 @@ class Model(Generic[C, K]):
         codec, arrays = self.codec.to_parts()
         metadata = {
             "kind": _KIND,
-            "config": asdict(self.config),
+            "config": self.config.to_dict(),
             "codec": codec,
             "card": dict(self.card),
         }

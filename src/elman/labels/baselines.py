@@ -375,7 +375,7 @@ def compare_with_baselines(
     codec: SequenceCodec,
     training: LabelledSequences,
     test: LabelledSequences,
-    logits: np.ndarray,
+    answers: np.ndarray,
     *,
     metric: str,
     balanced: bool,
@@ -387,7 +387,7 @@ def compare_with_baselines(
         codec: The codec of the network.
         training: The training set.
         test: The test set.
-        logits: The network's logits ``[N, K]`` for it.
+        answers: The network's answers to it ``[N]``: numbers of labels, or numbers in the targets' unit.
         metric: Metric of the comparison of labels.
         balanced: Whether the network gave rare classes more weight, so that plain models do too.
         seed: Seed of the plain models.
@@ -398,7 +398,7 @@ def compare_with_baselines(
     if codec.labels is None:
         numbers = measure_number_baselines(training, test, seed=seed)
         figures = [model.figures() for model in numbers]
-        results = regression(codec.numbers(logits), test.numbers(), numbers).comparisons
+        results = regression(answers, test.numbers(), numbers).comparisons
     else:
         plain = measure_label_baselines(
             training, test, codec.labels, balanced=balanced, metric=metric, seed=seed
@@ -406,7 +406,7 @@ def compare_with_baselines(
         figures = [model.figures() for model in plain]
         results = classification(
             codec.labels.encode_distinct(test.flat_targets),
-            logits.argmax(axis=1),
+            answers,
             codec.labels.names,
             beside=plain,
             metric=metric,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +92,20 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """
     total = sum(bin_.answers for bin_ in bins)
     return sum(bin_.answers * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / max(1, total)
+
+
+def search_temperature(loss: Callable[[float], float]) -> float:
+    """Return the temperature between 1/4 and 4 with the least `loss`, by golden-section search.
+
+    >>> round(search_temperature(lambda temperature: (temperature - 1.5) ** 2), 1)
+    1.5
+    """
+    low, high, ratio = -math.log(4.0), math.log(4.0), (math.sqrt(5) - 1) / 2
+    # 9 steps leave an interval of 4 %
+    for _ in range(9):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(math.exp(left)) < loss(math.exp(right)) else (left, high)
+    return math.exp((low + high) / 2)
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:

@@ -45,8 +45,11 @@ class SequenceConfig(Config):
     outputs: int
     """Classes or tags; 1 for a number."""
     members: int
+    transitions: bool = False
+    """Whether neighbouring tags have scores (`elman.labels.tag_chain`); absent in files of older versions."""
 
     tasks = tuple(KINDS)
+    added = ("transitions",)
     limits: ClassVar[Mapping[str, tuple[int, int]]] = {
         "vocabulary_size": (0, 1 << 24),
         "embedding_size": (0, 1 << 16),
@@ -76,6 +79,7 @@ class SequenceConfig(Config):
                 bool(self.spelling_size) == spellings,
                 "1 or more with an alphabet" if spellings else "0 without an alphabet",
             ),
+            "transitions": (tags or not self.transitions, "false"),
             "outputs": (not self.kind.is_number or self.outputs == 1, "1 for a number"),
         }
         for name, (fits, expected) in needs.items():
@@ -107,7 +111,8 @@ class SequenceConfig(Config):
         """Return the shape of every parameter by name, each member's behind ``members.{m}.``.
 
         ``embedding.weight [V, E]``, ``alphabet.weight [A, S]`` and ``spelling.…`` (both ways), the
-        ``layers.{k}.…``, ``attention.weight [1, D]``, ``head.weight [K, P·D]``, ``head.bias [K]``.
+        ``layers.{k}.…``, ``attention.weight [1, D]``, ``head.weight [K, P·D]``, ``head.bias [K]``, and for
+        chained tags ``transitions.start [K]``, ``transitions.end [K]``, ``transitions.weight [K, K]``.
         """
         shapes: Shapes = {}
         if self.vocabulary_size:
@@ -132,4 +137,7 @@ class SequenceConfig(Config):
         # a tagger has no pools: its head reads the outputs of a single step
         shapes["head.weight"] = (self.outputs, max(1, len(self.pools)) * D)
         shapes["head.bias"] = (self.outputs,)
+        if self.transitions:
+            shapes["transitions.start"] = shapes["transitions.end"] = (self.outputs,)
+            shapes["transitions.weight"] = (self.outputs, self.outputs)
         return member_shapes(shapes, self.members)

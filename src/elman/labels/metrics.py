@@ -207,6 +207,7 @@ def classification(
     beside: Sequence[BaselineFigures] = (),
     metric: str | None = None,
     tags: Sequence[Sequence[Label]] | None = None,
+    numbers: np.ndarray | None = None,
 ) -> Classification:
     """Return the report on a classifier or tagger; raises ShapeError, OptionError, DataError.
 
@@ -219,6 +220,7 @@ def classification(
         metric: Metric of the comparison: accuracy, macro_f1, macro_recall or entity_f1 (default: accuracy,
             or entity_f1 for tags that mark entities).
         tags: The true tags of each sequence, if the labels are tags of time steps.
+        numbers: Numbers of the answered labels ``[N]`` (default: the most probable ones).
 
     >>> classification([0, 1, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], ["no", "yes"]).accuracy
     0.75
@@ -228,7 +230,8 @@ def classification(
     if not len(shares):
         raise DataError("there is nothing to compare", got="no answer")
     has_shares = shares.ndim == 2
-    numbers = shares.argmax(axis=1) if has_shares else shares
+    if numbers is None:
+        numbers = shares.argmax(axis=1) if has_shares else shares
     network = BaselineFigures.of(NETWORK_NAME, truth, numbers, true_tags)
     metric = _chosen_metric(network, metric)
     table = confusion_table(truth, numbers, len(labels))

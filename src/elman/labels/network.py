@@ -15,6 +15,7 @@ from elman.labels.batches import EncodedSequences, SequenceBatch, length_buckets
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences, SequenceSource
+from elman.labels.tag_chain import TagChain
 
 SEQUENCES_PER_BATCH = 64
 
@@ -32,6 +33,9 @@ class SequenceNetwork:
         self.members = [
             NetworkMember(self.config, model.arrays, m) for m in range(self.config.members)
         ]
+        self.chain: TagChain | None = None
+        if self.config.transitions:
+            self.chain = TagChain.of_members([member.arrays for member in self.members])
 
     def sequences(self, source: SequenceSource) -> Sequences:
         """Return sequences as the network reads them: texts to tag are split at white space."""
@@ -48,9 +52,20 @@ class SequenceNetwork:
     def step_logits(self, sequences: Sequences) -> list[np.ndarray]:
         """Return the finite logits ``[T_i, K]`` of each time step of each sequence.
 
-        Raises the same errors as `logits`.
+        The logits of chained tags are the logarithms of their probabilities. Raises the same errors as
+        `logits`.
         """
-        encoded = EncodedSequences.of(self.codec, sequences)
+        logits = self._step_logits(EncodedSequences.of(self.codec, sequences))
+        return logits if self.chain is None else self.chain.log_probabilities(logits)
+
+    def tags(self, sequences: Sequences) -> list[np.ndarray]:
+        """Return the numbers ``[T_i]`` of the tags of each sequence, if chained the best sequence of tags."""
+        logits = self._step_logits(EncodedSequences.of(self.codec, sequences))
+        if self.chain is not None:
+            return [self.chain.best(rows) for rows in logits]
+        return [rows.argmax(axis=1) for rows in logits]
+
+    def _step_logits(self, encoded: EncodedSequences) -> list[np.ndarray]:
         logits: list[np.ndarray] = [np.empty(0)] * len(encoded)
         for rows, batch, answers in self._answers(encoded):
             for row, answer in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
@@ -11,10 +13,14 @@ from torch.nn.utils.rnn import PackedSequence
 from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
 from elman.labels.predictor import LabelPredictor
+from elman.labels.tag_chain import FORBIDDEN, TagChain
 from elman.text.words import UNKNOWN_ID
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 from elman.training.recurrent_layers import initialise, recurrent
+
+LEAST_PRODUCT = 1e-30
+"""Smaller products of probabilities are raised to this, so that every logarithm has a gradient."""
 
 
 def _packed(rows: Tensor, steps: PackedSteps) -> PackedSequence:
@@ -25,6 +31,50 @@ def _last(states: LayerState) -> Tensor:
     """Return the last hidden state ``[B, D·H]`` of a layer, D directions side by side."""
     hidden = states[0] if isinstance(states, tuple) else states
     return torch.cat([*hidden], dim=-1)
+
+
+class TorchTransitions(torch.nn.Module):
+    """The learned scores of neighbouring tags (`elman.labels.tag_chain`)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.start = torch.nn.Parameter(torch.zeros(count))
+        self.weight = torch.nn.Parameter(torch.zeros(count, count))
+        self.end = torch.nn.Parameter(torch.zeros(count))
+
+    def losses(self, logits: Tensor, targets: Tensor, sizes: list[int], rules: TagChain) -> Tensor:
+        """Return the summed ``-ln p`` of the true tags of packed sequences.
+
+        Args:
+            logits: The logits of all steps ``[N, K]``.
+            targets: The numbers of the true tags ``[N]``.
+            sizes: Number of sequences that are still running at each step.
+            rules: The pairs of tags that may occur.
+        """
+        start, weight, end = (
+            scores + torch.from_numpy(allowed).to(scores)
+            for scores, allowed in (
+                (self.start, rules.start),
+                (self.weight, rules.weight),
+                (self.end, rules.end),
+            )
+        )
+        follows = weight.exp()
+        rows, tags = logits.split(sizes), targets.split(sizes)
+        score = start + rows[0]
+        true = start[tags[0]].sum() + logits.gather(1, targets[:, None]).sum()
+        ended = []
+        for row, tag, before in zip(rows[1:], tags[1:], tags, strict=False):
+            count = len(row)
+            # the sequences that have no further step
+            ended.append(score[count:])
+            true = true + end[before[count:]].sum() + weight[before[:count], tag].sum()
+            largest = score[:count].detach().amax(1, keepdim=True)
+            products = (score[:count] - largest).exp() @ follows
+            score = products.clamp_min(LEAST_PRODUCT).log() + largest + row
+        ended.append(score)
+        total = torch.logsumexp(torch.cat(ended) + end, 1).sum()
+        return total - true - end[tags[-1]].sum()
 
 
 class _Member(Drawing):
@@ -50,6 +100,8 @@ class _Member(Drawing):
         if "attention" in config.pools:
             self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
         self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
+        if config.transitions:
+            self.transitions = TorchTransitions(config.outputs)
         self.dropout = Dropout(dropout)
         initialise(self, config, LabelPredictor.initial_weights)
 
@@ -133,6 +185,19 @@ class TorchSequenceNetwork(Trainable):
         self.members = torch.nn.ModuleList(
             _Member(config, dropout, word_dropout, precision) for _ in range(config.members)
         )
+
+    @property
+    def chains(self) -> list[TorchTransitions]:
+        """The scores of neighbouring tags of each member; empty where tags are not chained."""
+        return [module for module in self.modules() if isinstance(module, TorchTransitions)]
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set every parameter; scores of pairs that a model file rules out begin at 0 again."""
+        super().load(arrays)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if ".transitions." in name:
+                    parameter[parameter < FORBIDDEN / 100] = 0.0
 
     def forward(self, batch: SequenceBatch) -> Tensor:
         """Return the logits of each member."""

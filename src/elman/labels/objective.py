@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from elman.labels.batches import PackedSteps, length_buckets
+from elman.labels.calibration import log_loss, search_temperature
 from elman.labels.codec import UNKNOWN_LABEL
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import label_figures
@@ -17,11 +18,14 @@ from elman.labels.examples import EncodedExamples
 from elman.labels.network_torch import TorchSequenceNetwork
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan
+from elman.labels.tag_chain import TagChain
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
 
 SEQUENCES_PER_BATCH = 64
 """Sequences in a batch when the network is only measured."""
+SEQUENCES_TO_CALIBRATE = 1000
+"""Held-out sequences by which the temperature of chained tags is fitted, at most."""
 
 
 class LabelledObjective(Objective):
@@ -38,6 +42,7 @@ class LabelledObjective(Objective):
         examples: EncodedExamples,
         held: EncodedExamples | None,
         scale: float,
+        rules: TagChain | None = None,
     ) -> None:
         """Make a network and the batches of `examples`.
 
@@ -49,9 +54,10 @@ class LabelledObjective(Objective):
             examples: The examples to train on.
             held: The examples to measure on; None for a stage of a fixed number of steps.
             scale: The standard deviation of the targets of a regression.
+            rules: The pairs of neighbouring tags that may occur, for chained tags.
         """
         self.config, self.plan, self.group = config, plan, group
-        self.examples, self.held, self.scale = examples, held, scale
+        self.examples, self.held, self.scale, self.rules = examples, held, scale, rules
         self.metric = options.selection_metric
         self.network: TorchSequenceNetwork = TorchSequenceNetwork(
             config, plan.dropout, plan.word_dropout, plan.precision
@@ -98,6 +104,13 @@ class LabelledObjective(Objective):
         if self.config.kind.is_number:
             # logits [M, B, 1] of M members, and targets [B]
             return torch.square(logits[..., 0] - targets).sum() / len(logits)
+        if self.rules is not None:
+            sizes = batch.steps.sizes.tolist()
+            losses = [
+                chain.losses(rows, targets, sizes, self.rules)
+                for chain, rows in zip(self.network.chains, logits, strict=True)
+            ]
+            return torch.stack(losses).mean()
         # logits [M, N, K] of M members become [M·N, K]
         total = functional.cross_entropy(
             logits.flatten(0, 1),
@@ -128,11 +141,59 @@ class LabelledObjective(Objective):
         self.network.train()
         return np.concatenate(answers), np.concatenate(examples.targets)
 
-    def measure_logits(self, logits: np.ndarray, examples: EncodedExamples) -> Measure:
-        """Return the loss and the metrics of ``logits [N, K]`` for the targets of `examples`."""
+    def decided(
+        self, logits: np.ndarray, examples: EncodedExamples, factor: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return log probabilities ``[N, K]`` up to a constant, and the numbers of the answers ``[N]``.
+
+        Args:
+            logits: The logits of all answers in a row ``[N, K]``, multiplied by `factor`.
+            examples: The examples that are answered.
+            factor: One over the temperature, by which the scores of neighbouring tags are multiplied too.
+        """
+        if self.rules is None:
+            return logits, logits.argmax(axis=1)
+        chain = self.chain(self.rules).scaled(factor)
+        by_sequence = np.split(logits, np.cumsum(examples.encoded.lengths)[:-1])
+        answers = [chain.best(rows) for rows in by_sequence]
+        return np.concatenate(chain.log_probabilities(by_sequence)), np.concatenate(answers)
+
+    def chain(self, rules: TagChain) -> TagChain:
+        """Return the learned scores of neighbouring tags, with the `rules`."""
+        members = [
+            {f"transitions.{name}": score.detach().cpu().numpy() for name, score in named}
+            for named in (chain.named_parameters() for chain in self.network.chains)
+        ]
+        return TagChain.of_members(members) + rules
+
+    def chain_temperature(self, logits: np.ndarray) -> float:
+        """Return the temperature of chained tags with the least log loss on the held-out sequences.
+
+        It is 1 if every tag of ``logits [N, K]`` is right, because the loss then has no minimum.
+        """
+        if self.rules is None or self.held is None:
+            return 1.0
+        targets = np.concatenate(self.held.targets)
+        if np.array_equal(self.decided(logits, self.held)[1], targets):
+            return 1.0
+        chain, ends = self.chain(self.rules), np.cumsum(self.held.encoded.lengths)
+        by_sequence = np.split(logits, ends[:-1])[:SEQUENCES_TO_CALIBRATE]
+        targets = targets[: ends[len(by_sequence) - 1]]
+
+        def loss(temperature: float) -> float:
+            rows = [rows / temperature for rows in by_sequence]
+            found = chain.scaled(1 / temperature).log_probabilities(rows)
+            return log_loss(np.exp(np.concatenate(found)), targets) or 0.0
+
+        return search_temperature(loss)
+
+    def measure_logits(
+        self, logits: np.ndarray, examples: EncodedExamples, factor: float = 1.0
+    ) -> Measure:
+        """Return the loss and the metrics of ``logits [N, K]`` for `examples`; arguments as `decided`."""
         if self.config.kind.is_number:
             return _measure_numbers(logits, examples, self.scale)
-        return _measure_labels(logits, examples, self.metric)
+        return _measure_labels(*self.decided(logits, examples, factor), examples, self.metric)
 
     def measure(self) -> Measure:
         """Return loss and metrics on the validation set, or on the fold that is left out."""
@@ -147,7 +208,9 @@ class LabelledObjective(Objective):
         return max(super().steps_between_evaluations(), 4 * measured // self.plan.batch_size)
 
 
-def _measure_labels(logits: np.ndarray, examples: EncodedExamples, metric: str) -> Measure:
+def _measure_labels(
+    logits: np.ndarray, answers: np.ndarray, examples: EncodedExamples, metric: str
+) -> Measure:
     targets = np.concatenate(examples.targets)
     loss = float(
         functional.cross_entropy(
@@ -156,7 +219,7 @@ def _measure_labels(logits: np.ndarray, examples: EncodedExamples, metric: str) 
             ignore_index=UNKNOWN_LABEL,
         )
     )
-    figures = label_figures(targets, logits.argmax(axis=1), examples.tags)
+    figures = label_figures(targets, answers, examples.tags)
     # The loss decides between networks that are equal in the metric.
     value = loss if metric == "loss" else 1e-6 * loss - figures[metric]
     return Measure(value, {"held_out_loss": loss} | figures)

@@ -13,6 +13,7 @@ from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.kinds import KINDS
 from elman.labels.options import LabelledOptions
+from elman.labels.tag_chain import MAX_CHAINED_TAGS
 from elman.labels.tags import are_entities
 from elman.training.plan import Schedule, is_unlimited
 
@@ -123,6 +124,10 @@ def network_config(
         pooling="" if KINDS[task].per_step else plan.pooling,
         outputs=len(codec.labels) if codec.labels else 1,
         members=plan.members,
+        transitions=KINDS[task].per_step
+        and codec.labels is not None
+        and len(codec.labels) <= MAX_CHAINED_TAGS
+        and are_entities(codec.labels.names),
     )
     # checked here because saving would fail only after hours of training
     # room is left for the arrays of the codec

@@ -103,6 +103,11 @@ class _CategoricalPredictor(LabelPredictor):
         """Return the probabilities of all answers in a row ``[N, K]``."""
         raise NotImplementedError
 
+    def _all_answers(self, data: LabelledSequences) -> np.ndarray | None:
+        """Return the numbers of all answers in a row ``[N]``; None for the most probable labels."""
+        del data
+        return None
+
     def evaluate(
         self,
         X: SequenceSource,
@@ -127,6 +132,7 @@ class _CategoricalPredictor(LabelPredictor):
             beside=beside,
             metric=metric,
             tags=data.targets if data.kind.per_step else None,
+            numbers=self._all_answers(data),
         )
 
 
@@ -152,7 +158,11 @@ class TaggerPredictor(_CategoricalPredictor):
     """A trained tagger, which predicts one tag for each time step; texts are split at white space."""
 
     def predict_proba(self, X: SequenceSource) -> list[np.ndarray]:
-        """Return the probability of each tag ``[T_i, K]`` at each step, in the order of `classes_`."""
+        """Return the probability of each tag ``[T_i, K]`` at each step, in the order of `classes_`.
+
+        If the tags mark entities, these are the shares of all sequences of tags that have the tag at the step
+        (`elman.labels.tag_chain`).
+        """
         sequences = Sequences.of(X).stepwise()
         logits = self.network.step_logits(sequences)
         # an empty text was encoded as a single <unk>: drop that row
@@ -160,13 +170,20 @@ class TaggerPredictor(_CategoricalPredictor):
         return [probabilities(rows[: len(item)]) for rows, item in steps]
 
     def predict(self, X: SequenceSource) -> list[list[Label]]:
-        """Return the most probable tag of each step of each sequence."""
-        return [
-            self.labels.decode(shares.argmax(axis=1)).tolist() for shares in self.predict_proba(X)
-        ]
+        """Return the most probable tags of each sequence.
+
+        If the tags mark entities, they are the best sequence of tags as a whole, in which no tag follows one
+        that it cannot follow; at a single step another tag may be more probable.
+        """
+        sequences = Sequences.of(X).stepwise()
+        steps = zip(self.network.tags(sequences), sequences.items, strict=True)
+        return [self.labels.decode(tags[: len(item)]).tolist() for tags, item in steps]
 
     def _all_probabilities(self, data: LabelledSequences) -> np.ndarray:
         return np.concatenate(self.predict_proba(data.sequences))
+
+    def _all_answers(self, data: LabelledSequences) -> np.ndarray | None:
+        return np.concatenate(self.network.tags(data.sequences.stepwise()))
 
 
 class RegressorPredictor(LabelPredictor):

@@ -23,7 +23,7 @@ from elman.errors import ShapeError
 _BIOES_OF_BILOU = {"L": "E", "U": "S"}
 
 
-def _split(tag: str) -> tuple[str, str]:
+def split_tag(tag: str) -> tuple[str, str]:
     """Return the letter of a tag, as in BIOES, and the type of its entity."""
     letter, _, kind = tag.partition("-")
     return _BIOES_OF_BILOU.get(letter, letter), kind
@@ -67,7 +67,7 @@ def scheme(sequences: Iterable[Sequence[str]]) -> str:
         for tag in tags:
             letters.add(tag[:1])
             # an entity begins here, whatever its letter
-            if last == "O" or _split(last)[1] != _split(tag)[1]:
+            if last == "O" or split_tag(last)[1] != split_tag(tag)[1]:
                 begins.add(tag[:1])
             last = tag
     if letters & set("LU"):
@@ -88,7 +88,7 @@ def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     spans: list[tuple[str, int, int]] = []
     is_open = False  # whether the next step may continue the last entity
     for step, tag in enumerate(tags):
-        letter, kind = _split(tag)
+        letter, kind = split_tag(tag)
         if letter == "O":
             is_open = False
             continue

@@ -28,6 +28,7 @@ from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, continued, labelled_plan, network_config
 from elman.labels.split import Split, describe_differences, split_examples
+from elman.labels.tag_chain import TagChain
 from elman.labels.tags import are_entities, scheme
 from elman.labels.wide import WidePart
 from elman.labels.wide_fit import fit_wide
@@ -182,7 +183,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         held = None if held_out is None else EncodedExamples.of(codec, held_out)
         scale = 1.0 if codec.target is None else float(codec.target.scale[0])
         objective = LabelledObjective(
-            self.config, self.plan, self.options, self.group, examples, held, scale
+            self.config, self.plan, self.options, self.group, examples, held, scale, self.rules
         )
         # the new run starts from the weights of the earlier model
         if self.before is not None:
@@ -249,7 +250,10 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             parts = self._logits(objective, objective.held)
             targets = np.concatenate(objective.held.targets)
             factors = fit_factors(*parts, targets, is_number=self.data.kind.is_number)
-            facts = objective.measure_logits(factors.fuse(*parts), objective.held).facts
+            if self.rules is not None:
+                factors = Factors(1 / objective.chain_temperature(parts[0]), 0.0)
+            fused = factors.fuse(*parts)
+            facts = objective.measure_logits(fused, objective.held, factors.network).facts
             validation: JsonObject | None = {**facts, "sequences": len(objective.held)}
         elif self.before is not None:
             # both parts of the earlier model were scaled before
@@ -265,6 +269,14 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             "validation": validation,
         }
         return measured if stage == "fold" else measured | self._tested(objective, factors)
+
+    @cached_property
+    def rules(self) -> TagChain | None:
+        """The pairs of neighbouring tags that may occur; None where tags are not chained."""
+        if not self.config.transitions or self.codec.labels is None:
+            return None
+        tags = [[*map(str, tags)] for tags in self.data.targets]
+        return TagChain.rules(self.codec.labels.names, tags)
 
     def _fitted_wide(
         self, examples: EncodedExamples, strength: float | None
@@ -301,7 +313,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         # [N, K], in the order of the test set
         network, wide = self._logits(objective, encoded)
         logits = factors.fuse(network, wide)
-        facts = objective.measure_logits(logits, encoded).facts
+        facts = objective.measure_logits(logits, encoded, factors.network).facts
         alone = {} if wide is None else {"network": network, "wide": wide}
         parts = {
             name: objective.measure_logits(part, encoded).facts[self.compared_by]
@@ -311,11 +323,15 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         # only the lead process writes the card, so only this one fits plain models
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
+        if self.data.kind.is_number:
+            answers = self.codec.numbers(logits)
+        else:
+            _, answers = objective.decided(logits, encoded, factors.network)
         rows = compare_with_baselines(
             self.codec,
             self.split.training,
             test,
-            logits,
+            answers,
             metric=self.compared_by,
             balanced=self.options.balances_classes,
             seed=self.plan.seed,
@@ -379,8 +395,12 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         # with the temperature inside the head, predicting needs no extra step
         arrays = dict(best.arrays)
         for name in arrays:
-            if ".head." in name:
+            if ".head." in name or ".transitions." in name:
                 arrays[name] = (arrays[name] / result["temperature"]).astype(np.float32)
+            if self.rules is not None and ".transitions." in name:
+                ruled = getattr(self.rules, name.rpartition(".")[2])
+                # a pair that the rules forbid was never learned
+                arrays[name] = np.where(ruled < 0, ruled, arrays[name]).astype(np.float32)
         if not result["wide_factor"]:
             return self.config, arrays, self.codec
         if self.before is not None and result["wide_factor"] == 1.0:
