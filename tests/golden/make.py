@@ -42,6 +42,7 @@ def golden_models() -> dict[str, Model]:
     models = {cell: _language(number, cell) for number, cell in enumerate(cells.CELLS)}
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
     models |= {"ngrams": _ngrams(), "convolutions": _convolutions(), "forecast-ridge": _lagged()}
+    models |= {"chain": _chain()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
 
@@ -199,6 +200,19 @@ def _tag() -> Model:
         members=1,
     )
     return _model(config, codec, {})
+
+
+def _chain() -> Model:
+    """Tags of entities, chained by scores of neighbours; ``I-x`` never follows ``O``."""
+    model = _tag()
+    codec = replace(model.codec, labels=Labels.of(["B-x", "I-x", "O"]))
+    chained = _model(replace(model.config, outputs=3, members=2, transitions=True), codec, {})
+    arrays = dict(chained.arrays)
+    for member in range(2):
+        name = f"members.{member}.transitions.weight"
+        arrays[name] = np.where([[0], [0], [1]] & np.array([0, 1, 0]), -1e4, arrays[name])
+        arrays[name] = arrays[name].astype(np.float32)
+    return Model(chained.config, arrays, codec, {})
 
 
 def _future() -> Model:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 LEAST_CHANGE = 0.01
 """Smallest change that counts, in logits or in standard deviations of a regressor's targets."""
+CHAINED_NOTE = (
+    "The score is the network's own logit for this tag; scores of neighbouring tags, which depend on "
+    "no input, decide with it."
+)
 
 
 def explain_labelled(
@@ -83,7 +87,13 @@ class _LabelQuestion(Question):
         config, codec = network.config, network.codec
         self.sequence, self.task = sequence, config.task
         self.inputs = tuple(sequence.names)
-        self.number = _output_number(network, target, sequence.logits_without([()])[0])
+        logits = sequence.logits_without([()])[0]
+        self.chained = network.chain is not None
+        if self.chained and target is None:
+            # the tag that the network answers need not have the largest logit of its step
+            encoded = sequence.without([np.zeros(sequence.owner.shape, bool)])
+            target = codec.known_labels.values[network.encoded_tags(encoded)[0][sequence.step or 0]]
+        self.number = _output_number(network, target, logits)
         self._scale, self._shift = 1.0, 0.0
         self.target, self._name = "value", "value"
         if codec.target is not None:
@@ -146,6 +156,8 @@ class _LabelQuestion(Question):
             sentences.append(f"Each input was replaced by {self.sequence.replacements} others.")
         if method == DECOMPOSITION and self.inputs:
             sentences.append(held_note(self.cell, *self._held_fixed))
+        if self.chained:
+            sentences.append(CHAINED_NOTE)
         return " ".join(filter(None, sentences))
 
 

@@ -40,7 +40,10 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
             [items[row][start:] for row, start in starts], encoded.words, encoded.letters
         )
         at = [steps[row] - start for row, start in starts] if tags else None
-        logits = network.encoded_logits(variants, at)
+        if at is not None:
+            chained = zip(network.encoded_step_logits(variants), at, strict=True)
+            return probabilities(np.stack([logits[step] for logits, step in chained]))
+        logits = network.encoded_logits(variants)
         return logits.astype(np.float64) if codec.labels is None else probabilities(logits)
 
     # the answers with twice as many steps as the farthest cut

@@ -55,12 +55,20 @@ class SequenceNetwork:
         The logits of chained tags are the logarithms of their probabilities. Raises the same errors as
         `logits`.
         """
-        logits = self._step_logits(EncodedSequences.of(self.codec, sequences))
+        return self.encoded_step_logits(EncodedSequences.of(self.codec, sequences))
+
+    def encoded_step_logits(self, encoded: EncodedSequences) -> list[np.ndarray]:
+        """Return the logits of `step_logits` for encoded sequences."""
+        logits = self._step_logits(encoded)
         return logits if self.chain is None else self.chain.log_probabilities(logits)
 
     def tags(self, sequences: Sequences) -> list[np.ndarray]:
         """Return the numbers ``[T_i]`` of the tags of each sequence, if chained the best sequence of tags."""
-        logits = self._step_logits(EncodedSequences.of(self.codec, sequences))
+        return self.encoded_tags(EncodedSequences.of(self.codec, sequences))
+
+    def encoded_tags(self, encoded: EncodedSequences) -> list[np.ndarray]:
+        """Return the numbers ``[T_i]`` of the tags of encoded sequences."""
+        logits = self._step_logits(encoded)
         if self.chain is not None:
             return [self.chain.best(rows) for rows in logits]
         return [rows.argmax(axis=1) for rows in logits]

@@ -104,7 +104,8 @@ class TagChain:
 
     def _packed(self, steps: PackedSteps) -> np.ndarray:
         """Return the logarithms of the probabilities of packed logits ``[N, K]``."""
-        follows = np.exp(self.weight)
+        # the same number less for all pairs changes no probability, and keeps the exponentials finite
+        follows = np.exp(self.weight - self.weight.max())
         parts = np.split(steps.rows, np.cumsum(steps.sizes)[:-1])
         forward = [self.start + parts[0]]
         for rows in parts[1:]:
