@@ -59,6 +59,9 @@ class LengthCodec:
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {}
 
+    def settings(self) -> dict[str, str]:
+        return {}
+
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LengthCodec:
         return cls()

@@ -22,7 +22,6 @@ import elman
 from elman import DataError, OptionError
 from elman.errors import ShapeError
 from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
-from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
 from readers import open_labelled
 
 pytestmark = pytest.mark.slow
@@ -80,7 +79,7 @@ def fitted() -> SequenceClassifier:
 
 @pytest.mark.parametrize(
     ("estimator", "options"),
-    [*zip(ESTIMATORS, (ClassifierOptions, RegressorOptions, TaggerOptions), strict=True)],
+    [(estimator, estimator.options) for estimator in ESTIMATORS],
 )
 def test_parameters_are_the_options(estimator: Any, options: Any) -> None:
     assert [*estimator().get_params()] == sorted(field.name for field in options.declared())
@@ -200,7 +199,7 @@ def test_partial_fit_improves_the_model() -> None:
     assert model.predict(["word nothing"]).tolist() != ["never"]
     model.partial_fit(["word nothing", "nothing word"] * 10, ["never"] * 20)
     assert model.predict(["word nothing"]).tolist() == ["never"]
-    assert model.model_.codec is codec
+    assert model.model_.codec.labels is codec.labels
     assert any(not np.array_equal(before[name], array) for name, array in weights(model).items())
     # all are trained on, because they are too few for a test set
     assert model.card_["data"]["sequences"] == 20
@@ -227,14 +226,29 @@ def test_partial_fit_without_a_budget_takes_few_small_steps(fitted: SequenceClas
     assert model.score(TEXTS, LABELS) > 0.9  # the model has not forgotten its first training
 
 
-@pytest.mark.parametrize("X", [TEXTS[:2], ["quite", "new"]])
-def test_partial_fit_with_a_new_label_is_an_error(fitted: SequenceClassifier, X: Any) -> None:
+def test_partial_fit_adds_a_new_label(fitted: SequenceClassifier) -> None:
     model = pickle.loads(pickle.dumps(fitted))
-    before = {name: value for name, value in vars(model).items() if name != "predictor_"}
-    with pytest.raises(DataError, match="a label that the network does not have: got 'never'"):
-        model.partial_fit(X, ["yes", "never"])
-    after = {name: value for name, value in vars(model).items() if name != "predictor_"}
-    assert after == before
+    answers, shares = model.predict(TEXTS), model.predict_proba(TEXTS)
+    still = pickle.loads(pickle.dumps(fitted)).set_params(learning_rate=0.0)
+    still.partial_fit(TEXTS[:2], ["yes", "never"])
+    assert still.classes_.tolist() == ["maybe", "never", "no", "yes"]
+    # Before it learns, the new label is improbable, and the old ones keep their ratios.
+    assert (still.predict(TEXTS) == answers).all()
+    old = still.predict_proba(TEXTS)[:, [0, 2, 3]]
+    assert old.sum(axis=1).min() > 0.8
+    np.testing.assert_allclose(old / old.sum(axis=1, keepdims=True), shares, atol=1e-4)
+    model.partial_fit(["brand new words", "new words brand"] * 10, ["never"] * 20)
+    assert {"brand", "new", "words"} <= {*model.model_.codec.tokens.tokens}
+    assert model.predict(["new brand"]).tolist() == ["never"]
+    assert model.predict_proba(["word"]).shape == (1, 4)
+
+
+def test_partial_fit_with_a_label_of_another_type_is_an_error(fitted: SequenceClassifier) -> None:
+    numbers = SequenceClassifier(**SMALL | {"steps": 1}).fit([[1.0], [2.0]] * 8, [1, 2] * 8)
+    before = vars(numbers).copy()
+    with pytest.raises(DataError, match="a new label: got 'never'; expected a label of the same"):
+        numbers.partial_fit([[1.0]] * 2, ["1", "never"])
+    assert vars(numbers) == before
 
 
 def test_partial_fit_of_other_kinds() -> None:
@@ -245,8 +259,9 @@ def test_partial_fit_of_other_kinds() -> None:
     tagger = SequenceTagger(**SMALL).partial_fit([["a", "b"]] * 8, [["A", "B"]] * 8, classes="ABC")
     assert tagger.classes_.tolist() == ["A", "B", "C"]
     tagger.partial_fit([["c"]] * 8, [["C"]] * 8)
-    with pytest.raises(DataError, match="got 'D'"):
-        tagger.partial_fit([["c"]], [["D"]])
+    tagger.partial_fit([["c", "a"]] * 4, [["D", "A"]] * 4)
+    assert tagger.classes_.tolist() == ["A", "B", "C", "D"]
+    assert tagger.predict_proba([["a", "c"]])[0].shape == (2, 4)
     numbers = SequenceClassifier(**SMALL).partial_fit([[1.0], [2.0]] * 8, [1, 2] * 8)
     with pytest.raises(ShapeError, match="got 2 channels; expected 1"):
         numbers.partial_fit([[[1.0, 2.0]]] * 2, [1, 2])

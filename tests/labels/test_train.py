@@ -102,7 +102,7 @@ def run_of(
     make, options = TASKS[task]
     given = RunInputs(valid=how.pop("valid", None), test=how.pop("test", None))
     return LabelledRecipe.load(
-        task, data or make(), options(**SMALL | how), given, Group(), Randomness()
+        task, data or make(), options(**SMALL | how), given, None, Group(), Randomness()
     )
 
 

@@ -73,10 +73,10 @@ def uninterrupted(manual: str, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def finish(folder: Path, output: Path) -> None:
+def finish(folder: Path, output: Path, *more: str) -> None:
     """Resume until the end and compare with the uninterrupted run."""
     done = subprocess.run(
-        [sys.executable, "-m", "elman", *command(folder / "manual.txt", output, "--resume")],
+        [sys.executable, "-m", "elman", *command(folder / "manual.txt", output, "--resume", *more)],
         capture_output=True,
         text=True,
         check=False,
@@ -142,3 +142,28 @@ def test_killed_inside_a_save(
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert output.with_suffix(".checkpoint").joinpath("state.safetensors").exists()
     finish(uninterrupted, output)
+
+
+def test_a_run_that_learns_on_is_killed_inside_a_save(uninterrupted: Path, tmp_path: Path) -> None:
+    start = ("--from", str(uninterrupted / "m.safetensors"))
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for output, killer in (
+        (whole / "m.safetensors", ("-m", "elman")),
+        (tmp_path / "m.safetensors", ("-c", ASSASSIN, "replace", "3", "after")),
+    ):
+        arguments = command(uninterrupted / "manual.txt", output, *start)
+        done = subprocess.run(
+            [sys.executable, *killer, *arguments], capture_output=True, check=False
+        )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    # Another model to learn on from would give another network.
+    other = command(
+        uninterrupted / "manual.txt", output, "--resume", "--from", str(whole / "m.safetensors")
+    )
+    refused = subprocess.run(
+        [sys.executable, "-m", "elman", *other], capture_output=True, check=False
+    )
+    assert b"with another model to train further than the interrupted run" in refused.stderr
+    (whole / "manual.txt").write_bytes((uninterrupted / "manual.txt").read_bytes())
+    finish(whole, output, *start)

@@ -17,15 +17,18 @@ from elman.cli.suggestion import likely_command
 from elman.cli.task_options import check_options, given, show_all_help, with_task_options
 from elman.errors import OptionError
 from elman.serve import check_installed
-from elman.tasks import TASKS
+from elman.tasks import TASKS, task_of
 
 if TYPE_CHECKING:
+    from elman.files.model import Model
     from elman.task_types import Task
     from elman.training.options import Values
 
 
-def guess_task(name: str | None, files: list[str], values: Values) -> tuple[type[Task], str]:
-    """Return the task that ``--task`` names or that the command suggests, and the reason in words.
+def guess_task(
+    name: str | None, files: list[str], values: Values, trained: Model | None = None
+) -> tuple[type[Task], str]:
+    """Return the task that ``--task``, a trained model or the command names, and the reason in words.
 
     >>> task, reason = guess_task(None, ["prices.csv"], {"horizon": 10})
     >>> task.name, reason
@@ -35,6 +38,8 @@ def guess_task(name: str | None, files: list[str], values: Values) -> tuple[type
         if name not in TASKS:
             raise OptionError("--task", got=name, expected="one of " + ", ".join(TASKS))
         return TASKS[name], "--task"
+    if trained is not None:
+        return task_of(trained), "--from"
     # The order of the registry decides: options of labels win over those that series share with them.
     for task in TASKS.values():
         if reason := task.guess(files, values):
@@ -62,6 +67,14 @@ def train(
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
     ] = "model.safetensors",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="trained model to train further on FILE; new words and labels are added to it",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an interrupted run")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="show the progress of training in the browser")
@@ -80,17 +93,21 @@ def train(
     The task is language for texts; classify, regress or tag for labelled sequences; forecast for series.
     """
     from elman.files.model import check_output
+    from elman.training.continuation import adopted
     from elman.training.journal import Run
     from elman.training.progress import TrainingDisplay
 
     values = given(options)
-    task, reason = guess_task(task_name, files, values)
+    trained = None if start is None else _trained(start, output)
+    task, reason = guess_task(task_name, files, values, trained)
     # A table without any option about its columns is more likely a mistake than a text.
     if not reason and (likely := likely_command(files)):
         raise OptionError("--task", got="nothing for a table", remedy=likely)
     # Find mistakes in options and in the name of the output before the data are read, which may take long.
     check_options("train", task, values)
     task.options.from_values(values)
+    if trained is not None:
+        values = adopted(task.options, values, task.name, trained)
     check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
@@ -101,7 +118,8 @@ def train(
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if reason != "--task":
             display.say(f"task {task.name}" + (f", as {reason} says" if reason else ""))
-        outcome = task.train(files, values, Run(Path(output), resume, display.watch))
+        run = Run(Path(output), resume, display.watch, trained)
+        outcome = task.train(files, values, run)
         card = dict(outcome.model.card)
         display.finish(outcome.stopped, card)
     if json_ and display.leads:
@@ -109,6 +127,16 @@ def train(
     # The best network so far is saved, but a script must see that the run did not end by itself.
     if outcome.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def _trained(start: str, output: str) -> Model:
+    """Return the model to train further; raises ModelFileError, OptionError."""
+    from elman.files.model import Model
+
+    # A run that is interrupted writes its model, and could not be resumed from another one.
+    if Path(start).exists() and Path(output).exists() and Path(start).samefile(output):
+        raise OptionError("--output", got="the model of --from", expected="another file")
+    return Model.load(start)
 
 
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:

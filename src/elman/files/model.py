@@ -6,6 +6,7 @@ file is data: named arrays, the codec and JSON. Nothing in it is executed (``doc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -83,6 +84,15 @@ class Model(Generic[C, K]):
     def parameter_count(self) -> int:
         """Count of trained numbers."""
         return sum(math.prod(shape) for shape in self.config.parameters().values())
+
+    def digest(self) -> str:
+        """Return a SHA-256 over everything that determines the answers: all parts but the card."""
+        arrays, metadata = self._to_parts()
+        del metadata["card"]
+        sha = hashlib.sha256(json.dumps(metadata).encode())
+        for name in sorted(arrays):
+            sha.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        return sha.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the model to one file, completely or not at all; the same model gives the same bytes.

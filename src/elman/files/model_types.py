@@ -24,6 +24,9 @@ class Codec(Protocol):
     def check(self, config: Any) -> None:
         """Raise InputError where the network of `config` has other sizes than this codec."""
 
+    def settings(self) -> Mapping[str, str | bool | int | None]:
+        """Return the options of training that this codec fixes, by their names."""
+
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
 

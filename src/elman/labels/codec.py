@@ -7,7 +7,7 @@ for numbers, and the labels, or the scaling of the target numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -24,6 +24,7 @@ from elman.tables.scaler import Scaler
 from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.text.vocabulary import TextCodec
+from elman.training.continuation import Growth
 from elman.training.journal import JsonObject
 
 UNKNOWN_LABEL = -1
@@ -120,18 +121,17 @@ class Labels:
                 continue
         return None
 
-    def check_known(self, labels: Sequence[Label]) -> None:
-        """Raise DataError for the first of `labels` that the network does not have."""
-        # the first unknown label is enough for a message
-        for row in np.flatnonzero(self.encode(labels) == UNKNOWN_LABEL)[:1]:
-            label = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
-            more = ", …" if len(self) > MAX_LABELS_IN_MESSAGE else ""
-            raise DataError(
-                "a label that the network does not have",
-                got=repr(label),
-                expected="one of " + ", ".join(self.names[:MAX_LABELS_IN_MESSAGE]) + more,
-                remedy="fit on all of them",
-            )
+    def with_labels(self, others: Labels) -> Labels:
+        """Return these labels and the `others`; raises DataError if they are of another type."""
+        unknown = np.flatnonzero(self.encode(others.values) == UNKNOWN_LABEL)
+        new = [others.values[number] for number in unknown]
+        converted = [self._converted(value) for value in new]
+        for value, label in zip(new, converted, strict=True):
+            if type(label) is not type(self.values[0]):
+                known = ", ".join(self.names[:MAX_LABELS_IN_MESSAGE])
+                expected = f"a label of the same type as those of the model: {known}"
+                raise DataError("a new label", got=repr(value), expected=expected)
+        return Labels.of([*self.values, *converted]) if new else self
 
     def decode(self, numbers: Iterable[int]) -> np.ndarray:
         """Return the labels with these `numbers`, as an array of the labels' type."""
@@ -238,6 +238,51 @@ class SequenceCodec:
                 raise InputError(f"the codec's {name}", expected=f"what {config.task} needs")
         if self.wide is not None and (problem := self.wide.problem(config)):
             raise InputError("the codec's wide part", got=problem, expected="what the network has")
+
+    def settings(self) -> dict[str, str | bool]:
+        """Return the options of training that this codec fixes, by their names."""
+        if self.tokens is None:
+            masks = self.scaler is not None and self.scaler.indicator
+            return {"missing": "mask" if masks else "error"}
+        level = "both" if self.alphabet is not None else self.tokens.level
+        return {"level": level, "lowercase": self.lowercase}
+
+    def extended(self, other: SequenceCodec, maximum: int | None) -> SequenceCodec:
+        """Return the codec with the tokens, characters and labels of `other` that it does not have.
+
+        The scaling of numbers stays as it is.
+
+        Args:
+            other: The codec that new sequences alone would have.
+            maximum: The largest number of tokens, if that is limited.
+        """
+        tokens, alphabet, labels = self.tokens, self.alphabet, self.labels
+        if tokens is not None and other.tokens is not None:
+            tokens = tokens.with_tokens(other.tokens.tokens, maximum)
+        if alphabet is not None and other.alphabet is not None:
+            alphabet = alphabet.with_tokens(other.alphabet.tokens)
+        if labels is not None and other.labels is not None:
+            labels = labels.with_labels(other.labels)
+        codec = replace(self, tokens=tokens, alphabet=alphabet, labels=labels)
+        if self.wide is None:
+            return codec
+        growth = codec.growths(self).get("outputs", Growth(1, [0]))
+        return replace(codec, wide=self.wide.extended(growth, len(alphabet) if alphabet else 0))
+
+    def growths(self, old: SequenceCodec) -> dict[str, Growth]:
+        """Return the growth of the network's sizes since the codec `old`."""
+        growths = {}
+        for name, entries, known in (
+            ("vocabulary_size", self.tokens, old.tokens),
+            ("alphabet_size", self.alphabet, old.alphabet),
+        ):
+            if entries is not None and known is not None:
+                growths[name] = Growth(len(entries), range(len(known)))
+        if self.labels is not None and old.labels is not None:
+            growths["outputs"] = Growth(
+                len(self.labels), self.labels.encode(old.labels.values).tolist()
+            )
+        return growths
 
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""

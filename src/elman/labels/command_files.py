@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from elman.errors import DataError, OptionError, warn
+from elman.files.model import Model
 from elman.labels.codec import Label
 from elman.labels.conll import is_tag_file, read_tags
 from elman.labels.dataset import Sequences
@@ -58,9 +59,9 @@ def read_examples(
     return LabelledSequences(Sequences.of(items), targets, kept).of_task(task)
 
 
-def columns_of(predictor: LabelPredictor, columns: Columns) -> Columns:
+def columns_of(model: Model, columns: Columns) -> Columns:
     """Return the columns to read from a table: those in `columns`, otherwise those of the training table."""
-    trained: Columns | None = predictor.card.get("columns")
+    trained: Columns | None = model.card.get("columns")
     return columns if trained is None else {**trained, **columns}
 
 
@@ -75,7 +76,7 @@ def read_inputs(
     line.
     """
     codec, kind = predictor.network.codec, predictor.network.config.kind
-    named = columns_of(predictor, columns)
+    named = columns_of(predictor.model, columns)
     with rereadable_file(file) as (path, name):
         ids = None
         if name.lower().removesuffix(".gz").endswith(".ts"):

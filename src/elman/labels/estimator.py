@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from numbers import Real
 from os import PathLike
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from elman.errors import DataError
+from elman.files.model import Model
 from elman.labels.codec import Label, Labels
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.display import LabelsDisplay
@@ -39,7 +40,6 @@ OptionsT = TypeVar("OptionsT", bound=LabelledOptions)
 
 
 class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
-    task: ClassVar[str]
     display_type = LabelsDisplay
 
     # attributes of LabelledOptions, written by tools/signatures
@@ -79,16 +79,18 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
         self, data: LabelledSequences, inputs: RunInputs, run: Run, verbose: bool = False
     ) -> Self:
         """Train on sequences and their targets, and keep the model."""
-        options = self._checked_options()
+        options = self._adopted(run.before)
         with needs_torch():
             from elman.labels.train import train_labelled
         start = partial(train_labelled, self.task, data, options, inputs=inputs)
-        self._train(start, run, verbose)
-        if self.model_.codec.labels is not None:
-            self.classes_ = self.model_.codec.labels.array
+        return self._train(start, run, verbose)
+
+    def _keep(self, model: Model, stopped: str) -> None:
+        super()._keep(model, stopped)
+        if model.codec.labels is not None:
+            self.classes_ = model.codec.labels.array
         # scikit-learn expects a whole number of passes over the data
-        self.n_iter_ = max(1, round(self.card_["training"]["epochs"]))
-        return self
+        self.n_iter_ = max(1, round(self.card_.get("training", {}).get("epochs", 1)))
 
     def fit(
         self,
@@ -127,24 +129,64 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
             ModelFileError: The checkpoint to resume belongs to another run.
             DivergedError: Training met numbers that are not finite and could not recover.
         """
-        run = Run.of(output, resume, watch)
-        data = self._examples(X, y, reset=True)
+        return self._learn(X, y, valid, test, Run.of(output, resume, watch), None, verbose)
+
+    def partial_fit(
+        self,
+        X: SequenceSource,
+        y: TargetSource,
+        classes: Sequence[Label] | None = None,
+        *,
+        valid: tuple[SequenceSource, TargetSource] | None = None,
+        test: tuple[SequenceSource, TargetSource] | None = None,
+        output: str | PathLike[str] | None = None,
+        resume: bool = False,
+        watch: Watch | None = None,
+        verbose: bool = False,
+    ) -> Self:
+        """Train the network further on new sequences, by default for 5 epochs at a quarter of the rate.
+
+        New words, characters and labels get rows of weights; the scaling of numbers and all sizes stay as
+        they are. The first call trains a new network, with `classes` as the list of all labels.
+
+        Args:
+            X: The new sequences, as for `fit`.
+            y: Their targets.
+            classes: Labels that the network must have, in addition to those of `y`.
+            valid: As for `fit`.
+            test: As for `fit`.
+            output: As for `fit`.
+            resume: As for `fit`.
+            watch: As for `fit`.
+            verbose: As for `fit`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            DataError, ShapeError: The sequences cannot be used, or the model reads others.
+            OptionError: A parameter contradicts the model, or does not fit the data.
+            OutputError, ModelFileError, DivergedError: As `fit`.
+        """
+        run = Run.of(output, resume, watch, self._trained)
+        return self._learn(X, y, valid, test, run, classes, verbose)
+
+    def _learn(
+        self,
+        X: SequenceSource,
+        y: TargetSource,
+        valid: tuple[SequenceSource, TargetSource] | None,
+        test: tuple[SequenceSource, TargetSource] | None,
+        run: Run,
+        classes: Sequence[Label] | None,
+        verbose: bool,
+    ) -> Self:
+        data = self._examples(X, y, reset=run.before is None)
         held_out, measured = (
             None if pair is None else self._examples(*pair) for pair in (valid, test)
         )
-        return self._train_labelled(data, RunInputs(held_out, measured), run, verbose)
-
-    def partial_fit(
-        self, X: SequenceSource, y: TargetSource, classes: Sequence[Label] | None = None
-    ) -> Self:
-        """Go on training with new sequences; vocabulary or scaling, labels and sizes stay as they are.
-
-        The first call trains a new model, with `classes` as the list of all labels. Raises as `fit`.
-        """
-        before = self.model_ if hasattr(self, "predictor_") else None
         labels = None if classes is None else Labels.of(classes)
-        data = self._examples(X, y, reset=before is None)
-        return self._train_labelled(data, RunInputs(labels=labels, before=before), Run())
+        return self._train_labelled(data, RunInputs(held_out, measured, labels), run, verbose)
 
 
 def _check_given(y: TargetSource | None) -> None:

@@ -10,10 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import DataError
-from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Label, Labels, SequenceCodec
-from elman.labels.config import SequenceConfig
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
 from elman.labels.kinds import KINDS, LABEL, TargetKind
@@ -161,8 +159,6 @@ class RunInputs:
     """The test set, in place of half of the held-out sequences."""
     labels: Labels | None = None
     """The labels to expect, if they are known."""
-    before: Model[SequenceConfig, SequenceCodec] | None = None
-    """A trained model to train further; it keeps its sizes and its codec."""
 
 
 @dataclass(frozen=True, eq=False)

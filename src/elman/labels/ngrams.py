@@ -18,6 +18,7 @@ from elman.errors import ModelFileError
 from elman.files.container import Facts, JsonObject
 from elman.labels.config import SequenceConfig
 from elman.labels.wide import Encoded, WidePart, WideShares
+from elman.training.continuation import Growth
 
 TEXTS_PER_BLOCK = 2_000
 """Texts whose n-grams are in memory at once."""
@@ -261,6 +262,13 @@ class NgramPart(WidePart):
         """Return the same model with logits multiplied by `factor`."""
         weights = (self.weights.astype(np.float32) * factor).astype(np.float16)
         return replace(self, weights=weights, bias=(self.bias * factor).astype(np.float32))
+
+    def extended(self, growth: Growth, characters: int) -> Self:
+        """Return the part with a logit for each new label; new characters count as themselves."""
+        folded = self.reader.folded
+        new = np.arange(len(folded), characters, dtype=np.uint32)
+        reader = replace(self.reader, folded=np.concatenate([folded, new]))
+        return replace(super().extended(growth, characters), reader=reader)
 
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the lengths of the n-grams, and the arrays ``codec.wide.…``."""

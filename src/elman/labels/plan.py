@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,8 +24,6 @@ REFIT_BELOW_SEQUENCES = 2000
 FEW_SEQUENCES, FEW_STEPS, STEPS_PER_SEQUENCE = 200, 200, 2
 """With so few sequences of numbers the folds are too small to choose when training ends: it then takes
 `FEW_STEPS`, or `STEPS_PER_SEQUENCE` for each sequence if that is more."""
-CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
-"""Defaults when a trained model learns on: epochs over the new sequences, and factor of the learning rate."""
 MAX_CODEC_ARRAYS = 10
 """Arrays that a codec may add to a model file: three vocabularies and two scalers, two arrays each."""
 
@@ -91,16 +89,6 @@ def labelled_plan(
         label_smoothing=0.1 if is_text else 0.0,
         refit=small,
     )
-
-
-def continued(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
-    """Return the plan of a trained model that learns on: few and small steps, so that it forgets little."""
-    if is_unlimited(options):
-        plan = replace(plan, epochs=CONTINUED_EPOCHS, limit=None)
-    if options.learning_rate is None:
-        # smaller steps than those of the first training forget less
-        plan = replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
-    return replace(plan, refit=bool(options.refit))
 
 
 def network_config(

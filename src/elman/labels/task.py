@@ -76,11 +76,14 @@ class _LabelledTask(Task):
         with needs_torch():
             from elman.labels.train import train_labelled
 
-        from elman.labels.command_files import read_examples
+        from elman.labels.command_files import columns_of, read_examples
         from elman.labels.examples import RunInputs
 
         reading = TrainingFileOptions.from_values(values)
-        read = partial(read_examples, task=cls.name, columns=reading.named, reading=reading.how)
+        columns = reading.named
+        if run.before is not None:
+            columns = columns_of(run.before, columns)
+        read = partial(read_examples, task=cls.name, columns=columns, reading=reading.how)
         inputs = RunInputs(
             None if reading.valid is None else read(reading.valid),
             None if reading.test is None else read(reading.test),
@@ -152,7 +155,7 @@ class _LabelledTask(Task):
         from elman.labels.command_files import columns_of, read_examples
 
         options = LabelEvaluateOptions.from_values(values)
-        columns = columns_of(self.predictor, options.named)
+        columns = columns_of(self.predictor.model, options.named)
         read = partial(read_examples, task=self.name, columns=columns, reading=options.how)
         data = read(files)
         self._warn_of_unknown_tokens(data.sequences)

@@ -26,7 +26,7 @@ from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.fusion import MEAN, Factors, fit_factors
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
-from elman.labels.plan import LabelledPlan, check_metric, continued, labelled_plan, network_config
+from elman.labels.plan import LabelledPlan, check_metric, labelled_plan, network_config
 from elman.labels.split import Split, describe_differences, split_examples
 from elman.labels.tag_chain import TagChain
 from elman.labels.tags import are_entities, scheme
@@ -34,6 +34,7 @@ from elman.labels.wide import WidePart
 from elman.labels.wide_fit import fit_wide
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
+from elman.training.continuation import continued, extended
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule, is_unlimited
@@ -66,7 +67,7 @@ def train_labelled(
         ModelFileError: The checkpoint belongs to another run.
         DivergedError: Training met numbers that are not finite and could not recover.
     """
-    prepare = partial(LabelledRecipe.load, task, data, options, inputs)
+    prepare = partial(LabelledRecipe.load, task, data, options, inputs, run.before)
     return train(prepare, options, run)
 
 
@@ -80,8 +81,6 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     codec: SequenceCodec
     data: LabelledSequences
     split: Split
-    before: Model | None
-    """The trained model that this run trains further, if any."""
     wide: WidePart | None = None
     """The wide part of the stage that was measured last, before its logits are scaled."""
 
@@ -92,13 +91,14 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         data: LabelledSequences,
         options: LabelledOptions,
         inputs: RunInputs,
+        before: Model[SequenceConfig, SequenceCodec] | None,
         group: Group,
         random: Randomness,
     ) -> LabelledRecipe:
         """Prepare the run; raises DataError, OptionError, ShapeError."""
         # check before the split, so that a message names the row that the user passed
         check_finite(data.sequences, allow_missing=options.missing == "mask")
-        before, labels, data = inputs.before, inputs.labels, data.of_task(task)
+        labels, data = None, data.of_task(task)
         valid, test = (
             None if examples is None else examples.of_task(task)
             for examples in (inputs.valid, inputs.test)
@@ -108,8 +108,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             row = int(data.sequences.lengths.argmin())
             raise DataError(f"sequence {row}", got="0 steps, 0 tags", expected="at least one")
         # held-out rows count too: a label that happens to occur only there still gets an output
-        if labels is None and before is None and not data.kind.is_number:
+        if not data.kind.is_number:
             labels = Labels.of(data.flat_targets)
+            labels = labels if inputs.labels is None else inputs.labels.with_labels(labels)
         split = split_examples(
             data,
             options.held_out,
@@ -120,25 +121,24 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             labels_are_known=inputs.labels is not None,
         )
         # vocabulary and scaling come from the training set alone, so that the other sets stay unseen
-        if before is None:
-            codec = _codec(split.training, options, labels)
-        else:
+        codec = _codec(split.training, options, labels)
+        if before is not None:
+            codec = before.codec.extended(codec, options.max_vocabulary)
+            growths = codec.growths(before.codec)
+            before = extended(before, codec, growths, options.seed)
             # a wide part is added again in the end
-            codec = before.codec
             codec = codec if codec.wide is None else replace(codec, wide=None)
         if codec.labels is not None:
-            # a model that is trained further keeps its outputs, so a new label has none
-            codec.labels.check_known(data.flat_targets)
             for examples in (split.validation, split.test):
                 if examples is not None and (codec.labels.encode(examples.flat_targets) < 0).all():
                     raise DataError("the sequences to measure on have no label of those trained on")
         lengths, is_text = split.training.sequences.lengths, codec.tokens is not None
         plan = labelled_plan(options, lengths, is_text, split.validates, in_folds=bool(split.folds))
         if before is not None:
-            plan = continued(plan, options)
+            plan = replace(continued(plan, options), refit=bool(options.refit))
         config = network_config(task, options, plan, codec) if before is None else before.config
         check_metric(options, codec)
-        return cls(options, plan, config, codec, group, random, data, split, before)
+        return cls(options, plan, config, codec, group, random, data, split, before=before)
 
     def data_identity(self) -> dict[str, str]:
         """Return the digests of the three sets."""
@@ -185,9 +185,6 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         objective = LabelledObjective(
             self.config, self.plan, self.options, self.group, examples, held, scale, self.rules
         )
-        # the new run starts from the weights of the earlier model
-        if self.before is not None:
-            objective.network.load(self.before.arrays)
         return objective, self._schedule(earlier)
 
     def _schedule(self, earlier: Sequence[StageResult]) -> LabelledPlan:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from elman.files.container import Facts, JsonObject
 from elman.labels.config import SequenceConfig
+from elman.training.continuation import Growth, grown
 
 
 class Encoded(Protocol):
@@ -77,6 +79,18 @@ class WidePart(ABC):
     @abstractmethod
     def scaled(self, factor: float) -> Self:
         """Return the same model with logits multiplied by `factor`."""
+
+    def extended(self, growth: Growth, characters: int) -> Self:  # noqa: ARG002 - few parts read characters
+        """Return the part with a logit for each new label, the mean of the old ones minus a constant.
+
+        Args:
+            growth: The growth of the number of logits.
+            characters: Size of the network's alphabet.
+        """
+        part = copy(self)
+        for name, axis in (("weights", 1), ("bias", 0)):
+            object.__setattr__(part, name, grown(getattr(self, name), axis, growth))
+        return part
 
     @abstractmethod
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:

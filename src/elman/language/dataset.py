@@ -15,6 +15,7 @@ from elman.language.split import line_keys, split_documents
 from elman.language.tokenisation import SMALL_TEXT_CHARACTERS, choose_tokenisation
 from elman.text.counting import count_vocabulary
 from elman.text.sources import Document, Source, end_lines, read_sources
+from elman.text.vocabulary import TextCodec
 
 Documents = Sequence[Document]
 TRAINING, HELD_OUT, TEST = "text to train on", "held-out text", "test set"
@@ -137,6 +138,7 @@ def load_dataset(
     valid: Source | None = None,
     test: Source | None = None,
     workspace: Path | None = None,
+    known: TextCodec | None = None,
 ) -> Dataset:
     """Return the training, validation and test set of `text`.
 
@@ -150,6 +152,7 @@ def load_dataset(
         valid: The held-out text, instead of a part of `text`.
         test: The test set, instead of half of the held-out text.
         workspace: The folder for nameless files with the numbers of a long text, mapped into memory.
+        known: The codec of a trained model, to which the vocabulary of the text is added.
 
     Raises:
         DataError: A text is missing, empty, not text or too short.
@@ -170,7 +173,7 @@ def load_dataset(
     for name, source in ((HELD_OUT, valid), (TEST, test)):
         if source is not None:
             texts[name], notes[name] = read_sources(source, options.encoding, lines=lines)
-    dataset = _encode_first_usable(texts, notes, options, workspace)
+    dataset = _encode_first_usable(texts, notes, options, workspace, known)
     shared = _shared_line_warnings(texts) if len(texts) > 1 else []
     return replace(dataset, warnings=(*dataset.warnings, *shared))
 
@@ -180,6 +183,7 @@ def _encode_first_usable(
     notes: Mapping[str, list[str]],
     options: LanguageOptions,
     workspace: Path | None,
+    known: TextCodec | None,
 ) -> Dataset:
     """Return the sets of the first split in which every set has tokens to predict, or of the last split.
 
@@ -188,6 +192,7 @@ def _encode_first_usable(
         notes: The warnings about each of them.
         options: The options of the run, with the chosen level and documents.
         workspace: As in `load_dataset`.
+        known: As in `load_dataset`.
     """
     text, level = texts[TRAINING], options.level or "word"
     min_count = options.min_count
@@ -204,6 +209,8 @@ def _encode_first_usable(
             max_vocabulary=options.max_vocabulary,
             min_count=min_count,
         )
+        if known is not None:
+            codec = known.with_tokens(codec.tokens, options.max_vocabulary)
         validation, test = (
             encode(documents, codec, workspace, pruned, notes.get(name, ())) if documents else None
             for name, documents in zip((HELD_OUT, TEST), sets[1:], strict=True)

@@ -55,6 +55,7 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     'tea'
     """
 
+    task = "language"
     options = LanguageOptions
     predictor_type = LanguagePredictor
     display_type = LanguageDisplay
@@ -156,12 +157,53 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
             ModelFileError: The checkpoint cannot be used.
             DivergedError: Training reached numbers that are not finite.
         """
+        return self._learn(X, valid, test, Run.of(output, resume, watch), verbose)
+
+    def partial_fit(
+        self,
+        X: Source,
+        y: None = None,  # noqa: ARG002 - scikit-learn's signature
+        *,
+        valid: Source | None = None,
+        test: Source | None = None,
+        output: str | PathLike[str] | None = None,
+        resume: bool = False,
+        watch: Watch | None = None,
+        verbose: bool = False,
+    ) -> LanguageModel:
+        """Train the network further on a new text, by default for 5 epochs at a quarter of the learning rate.
+
+        New words and characters get rows of weights; everything else keeps its size. The first call trains a
+        new network.
+
+        Args:
+            X: The new text, as for `fit`.
+            y: Ignored; scikit-learn passes it.
+            valid: As for `fit`.
+            test: As for `fit`.
+            output: As for `fit`.
+            resume: As for `fit`.
+            watch: As for `fit`.
+            verbose: As for `fit`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            OptionError: A parameter contradicts the model, or has a value that it cannot take.
+            DataError, OutputError, ModelFileError, DivergedError: As `fit`.
+        """
+        return self._learn(X, valid, test, Run.of(output, resume, watch, self._trained), verbose)
+
+    def _learn(
+        self, X: Source, valid: Source | None, test: Source | None, run: Run, verbose: bool
+    ) -> LanguageModel:
         _check_not_mistyped(X)
-        options = self._checked_options()
+        options = self._adopted(run.before)
         with needs_torch():
             from elman.language.train import train_language
         train = partial(train_language, X, options, valid=valid, test=test)
-        return self._train(train, Run.of(output, resume, watch), verbose)
+        return self._train(train, run, verbose)
 
     def predict_next(self, text: str, k: int = 5) -> Predictions:
         """Return the `k` most probable tokens after `text` with their probabilities, best first."""

@@ -28,6 +28,7 @@ from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best, StageResult
+from elman.training.continuation import Growth, continued, extended
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.objective import LayerState, Measure, Objective
@@ -78,8 +79,11 @@ def train_language(
     def prepare(group: Group, random: Randomness) -> _LanguageRecipe:
         # Each process encodes the text into a folder of its own, so that none reads a half-written file.
         workspace = None if folder is None else folder / f"text.{group.rank}"
-        dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
-        return _LanguageRecipe.of(dataset, group, random)
+        known = None if run.before is None else run.before.codec
+        dataset = load_dataset(
+            text, options, valid=valid, test=test, workspace=workspace, known=known
+        )
+        return _LanguageRecipe.of(dataset, run.before, group, random)
 
     return train(prepare, options, run)
 
@@ -225,7 +229,13 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
     dataset: Dataset
 
     @classmethod
-    def of(cls, dataset: Dataset, group: Group, random: Randomness) -> _LanguageRecipe:
+    def of(
+        cls,
+        dataset: Dataset,
+        before: Model[NetworkConfig, TextCodec] | None,
+        group: Group,
+        random: Randomness,
+    ) -> _LanguageRecipe:
         """Return the recipe; the amount of text decides about the options that the user left open."""
         options, codec = dataset.options, dataset.training.codec
         small = dataset.validation is None
@@ -249,7 +259,11 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
             tied=plan.tied,
             bias=options.bias,
         )
-        return cls(options, plan, config, codec, group, random, dataset)
+        if before is not None:
+            growth = Growth(len(codec), range(len(before.codec)))
+            before = extended(before, codec, {"vocabulary_size": growth}, options.seed)
+            plan, config = continued(plan, options), before.config
+        return cls(options, plan, config, codec, group, random, dataset, before=before)
 
     def data_identity(self) -> dict[str, str]:
         sets = {

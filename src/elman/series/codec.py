@@ -150,6 +150,22 @@ class ForecastCodec:
         firsts = [max(0, len(values) - keep) for values in series.values]
         return replace(series.at(range(len(series)), firsts), warnings=())
 
+    def settings(self) -> dict[str, str | int | None]:
+        """Return the options of training that this codec fixes, by their names."""
+        names = self.history.names
+        columns = {role: ",".join(names[role]) or None for role in ("target", "past", "future")}
+        return {
+            "horizon": self.rule.horizon,
+            "season": self.rule.season,
+            "window": self.rule.window,
+            "transform": "log" if self.rule.log else "none",
+            "calendar": "yes" if self.calendar else "no",
+            "id_column": next(iter(names["id"]), None),
+            "time_column": next(iter(names["time"]), None),
+            "static": ",".join(self.history.static_columns) or None,
+            **columns,
+        }
+
     def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
         series = self.history

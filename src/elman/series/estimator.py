@@ -41,6 +41,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
     (1, 3)
     """
 
+    task = "forecast"
     options = ForecasterOptions
     predictor_type = ForecastPredictor
     display_type = SeriesDisplay
@@ -162,11 +163,51 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
             OutputError, ModelFileError: a file cannot be written or resumed.
             DivergedError: the loss became infinite.
         """
+        return self._learn(self.read(X), Run.of(output, resume, watch), verbose)
+
+    def partial_fit(
+        self,
+        X: SeriesSource,
+        y: None = None,  # noqa: ARG002 - scikit-learn's signature
+        *,
+        output: str | PathLike[str] | None = None,
+        resume: bool = False,
+        watch: Watch | None = None,
+        verbose: bool = False,
+        **options: Any,
+    ) -> Forecaster:
+        """Read new rows as `update` does, and train the network further on them and on the rows before.
+
+        By default it trains for 5 epochs at a quarter of the learning rate. Only new rows are held out. The
+        first call trains a new network.
+
+        Args:
+            X: The new rows.
+            y: Ignored; scikit-learn passes it.
+            output: As for `fit`.
+            resume: As for `fit`.
+            watch: As for `fit`.
+            verbose: As for `fit`.
+            options: As for `ForecastPredictor.update`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            DataError: the rows cannot be read, or do not fit the known series.
+            OptionError: a parameter contradicts the model, or there is no such option.
+            OutputError, ModelFileError, DivergedError: as `fit`.
+        """
+        run = Run.of(output, resume, watch, self._trained)
+        known = None if run.before is None else ForecastPredictor(run.before)
+        series = self.read(X) if known is None else known.continued(X, **options)
+        return self._learn(series, run, verbose)
+
+    def _learn(self, series: SeriesSet, run: Run, verbose: bool) -> Forecaster:
+        options = self._adopted(run.before)
         with needs_torch():
             from elman.series.train import train_forecaster
-        run = Run.of(output, resume, watch)
-        train = partial(train_forecaster, self.read(X), self._checked_options())
-        return self._train(train, run, verbose)
+        return self._train(partial(train_forecaster, series, options), run, verbose)
 
     def predict(
         self,

@@ -105,14 +105,20 @@ class ForecasterOptions(RecurrentOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewRowsOptions(ReadingOptions):
-    """Options of the commands that read new rows of series."""
+class SeriesFileOptions(ReadingOptions):
+    """Options of the commands that may read new rows of known series."""
 
     overlap: Literal["error", "replace", "keep"] = reading(
         "error",
         "rows of series that the model already knows with another value: an error, replace the known value, "
         "or keep it (rows with equal values always pass)",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRowsOptions(SeriesFileOptions):
+    """Options of the commands that ask a model and may read new rows before."""
+
     plot: str | None = picture("file to draw a picture to: .svg or .png", ".svg", ".png")
 
 

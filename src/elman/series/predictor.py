@@ -167,6 +167,10 @@ class ForecastPredictor(Predictor):
         other.codec, other._members = codec, self._members
         return other
 
+    def continued(self, source: SeriesSource, **options: Any) -> SeriesSet:
+        """Return the known series continued by new rows, read as by `update`; nothing changes."""
+        return self._continued(source, options)[1]
+
     def _continued(
         self, source: SeriesSource | None, options: JsonObject
     ) -> tuple[SeriesSet, SeriesSet]:

@@ -13,6 +13,7 @@ from elman.series.options import (
     ForecastEvaluateOptions,
     ForecastExplainOptions,
     ForecastPredictOptions,
+    SeriesFileOptions,
 )
 from elman.task_types import Answers, Reading, ReadingOptions, Result, Task
 from elman.training.options import Options, Values
@@ -37,6 +38,9 @@ _SERIES_OPTIONS = (
     "id_column",
 )
 
+# Options about reading that may differ from those of a model that is trained further.
+_POLICIES = ("frequency", "timezone", "date_format", "missing", "gaps", "duplicates", "overlap")
+
 # Usual names of the column to forecast.
 _TARGETS = ("y", "target", "value", "close", "sales", "count", "price")
 
@@ -48,7 +52,7 @@ class ForecastTask(Task):
     panel = "Series (forecast)"
     options = ForecasterOptions
     command_options: ClassVar[dict[str, type[Options]]] = {
-        "train": ReadingOptions,
+        "train": SeriesFileOptions,
         "predict": ForecastPredictOptions,
         "evaluate": ForecastEvaluateOptions,
         "explain": ForecastExplainOptions,
@@ -92,11 +96,16 @@ class ForecastTask(Task):
         table = read_table(files[0], **ReadingOptions.from_values(values).how)
         with needs_torch():
             from elman.series.estimator import Forecaster
+            from elman.series.predictor import ForecastPredictor
             from elman.series.train import train_forecaster
 
         options = ForecasterOptions.from_values(values)
-        # The estimator translates its options into those of the reader of series.
-        series = Forecaster(**asdict(options)).read(table)
+        if run.before is not None:
+            policies = {name: values[name] for name in _POLICIES if name in values}
+            series = ForecastPredictor(run.before).continued(table, **policies)
+        else:
+            # The estimator translates its options into those of the reader of series.
+            series = Forecaster(**asdict(options)).read(table)
         return train_forecaster(series, options, run)
 
     def read_input(self, file: str, how: Reading) -> SeriesSet:

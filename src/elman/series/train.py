@@ -11,6 +11,7 @@ from time import monotonic
 import numpy as np
 
 from elman.errors import OptionError
+from elman.files.model import Model
 from elman.series.autoregression_fit import fit_ridge
 from elman.series.calibration import conformal_corrections, mean_factor, quantile_levels
 from elman.series.codec import ForecastCodec
@@ -31,6 +32,7 @@ from elman.series.time_split import (
 from elman.series.window_choice import choose_rule, usual_change
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
+from elman.training.continuation import continued
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
@@ -68,7 +70,7 @@ def train_forecaster(
         OutputError, ModelFileError: a file cannot be written or resumed.
         DivergedError: the loss became infinite.
     """
-    prepare = partial(_ForecastRecipe.load, series, options)
+    prepare = partial(_ForecastRecipe.load, series, options, run.before)
     return train(prepare, options, run)
 
 
@@ -88,12 +90,22 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
 
     @classmethod
     def load(
-        cls, series: SeriesSet, options: ForecasterOptions, group: Group, random: Randomness
+        cls,
+        series: SeriesSet,
+        options: ForecasterOptions,
+        before: Model[ForecastConfig, ForecastCodec] | None,
+        group: Group,
+        random: Randomness,
     ) -> _ForecastRecipe:
         lengths = [len(values) for values in series.values]
         if 1 < max(lengths) <= options.horizon:
             expected = f"at most {max(lengths) - 1}: the longest series has {max(lengths)} values"
             raise OptionError("horizon", got=options.horizon, expected=expected)
+        if before is not None:
+            plan, codec, held_out = _choose_again(series, options, before.codec)
+            plan = replace(plan, members=before.config.members)
+            config = before.config
+            return cls(options, plan, config, codec, group, random, series, held_out, before=before)
         plan, codec, held_out = _choose(series, options)
         config = ForecastConfig(
             task="forecast",
@@ -151,8 +163,9 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             if plan.limit is not None:
                 plan = replace(plan, steps=UNMEASURED_STEPS)
         if self._has_two_stages():
-            # A single network finds out how long to train and how wide the intervals are.
-            config = replace(config, members=1)
+            # A single network finds out how long to train and how wide the intervals are. Trained members
+            # stay together, because the run may end by keeping them.
+            config = replace(config, members=1 if self.before is None else plan.members)
             if plan.time is not None:
                 plan = replace(plan, time=plan.time / (1 + plan.members))
             if plan.limit is not None:
@@ -190,8 +203,10 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         levels = self.codec.levels
         validation = objective.validation
         if validation is None:
-            nothing = {"corrections": [0.0] * len(levels), "mean_factor": 1.0}
-            return nothing | {"held_out": None, "validation": None}
+            # A new codec corrects nothing; one that learns on keeps its corrections.
+            kept = {"corrections": self.codec.corrections.tolist()}
+            kept["mean_factor"] = self.codec.mean_factor
+            return kept | {"held_out": None, "validation": None}
         objective.network.load(best.arrays)
         # Windows that overlap in time are not independent evidence.
         only_widen = validation.separate(self.codec.rule.horizon) < MIN_NARROWING_WINDOWS
@@ -305,3 +320,24 @@ def _choose(
     codec = replace(codec, rule=replace(rule, covariates=codec.covariates))
     codec = fit_ridge(series, codec, plan, held_out)
     return plan, replace(codec, history=codec.trimmed(series)), held_out
+
+
+def _choose_again(
+    series: SeriesSet, options: ForecasterOptions, known: ForecastCodec
+) -> tuple[ForecastPlan, ForecastCodec, tuple[int, ...]]:
+    """Return plan, codec and held-out steps of a run that trains a network with the codec `known` further.
+
+    Only new values are held out, because the network was trained on the others.
+    """
+    chosen = options.levels != ForecasterOptions.defaults()["levels"]
+    if chosen and (missing := set(quantile_levels(options.levels)) - set(known.levels)):
+        expected = "intervals of the model to train further"
+        raise OptionError("levels", got=f"new levels such as {min(missing):g}", expected=expected)
+    lengths = [len(values) for values in series.values]
+    plan = continued(forecast_plan(options, known.rule, lengths), options)
+    history = dict(zip(known.history.ids, map(len, known.history.values), strict=True))
+    added = [n - history.get(name, 0) for name, n in zip(series.ids, lengths, strict=True)]
+    # One half of the new values at least is trained on; a single held-out step says nothing.
+    wanted = held_out_steps(series, known.rule.horizon, plan.min_past)
+    steps = [min(count, new // 2) for count, new in zip(wanted, added, strict=True)]
+    return plan, known.after(series), tuple(count if count >= 2 else 0 for count in steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import Any, Protocol
 
@@ -238,6 +238,25 @@ class TextCodec:
                 got=f"{len(self.tokens)} tokens",
                 expected=f"vocabulary_size, {config.vocabulary_size}",
             )
+
+    def settings(self) -> dict[str, str]:
+        """Return the options of training that this codec fixes, by their names."""
+        return {"level": self.level, "split": self.split, "documents": self.documents}
+
+    def with_tokens(self, tokens: Iterable[str], maximum: int | None = None) -> TextCodec:
+        """Return the codec with further tokens at its end, those of `tokens` that it does not have.
+
+        Args:
+            tokens: Tokens of the same level, the most important ones first.
+            maximum: The largest size of the new vocabulary (default: no limit).
+
+        >>> TextCodec("char", ("<unk>", "a")).with_tokens("abc").tokens
+        ('<unk>', 'a', 'b', 'c')
+        """
+        known = set(self.tokens)
+        new = [token for token in tokens if token not in known]
+        room = None if maximum is None else max(0, maximum - len(self))
+        return replace(self, tokens=(*self.tokens, *new[:room])) if new[:room] else self
 
     def to_parts(self, name: str = "codec") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``{name}.…``, for a model file."""

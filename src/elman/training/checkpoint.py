@@ -42,6 +42,7 @@ class Progress:
     measured: int = 0  # step of the last evaluation
     cooling: int = 0  # step from which an open run lowers its rate to zero; 0 until that is decided
     cooling_steps: int = 0  # steps over which the rate falls
+    before: float | None = None  # measure of a trained network before it learns on
     hurried: bool = False  # whether the limit of time came while the measure still improved
 
     def facts(self, steps_in_epoch: int) -> JsonObject:

@@ -14,6 +14,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing
 from elman.files.model import Model
 from elman.inspect.predictor import Inspectable, Predictor
+from elman.training.continuation import adopted
 from elman.training.journal import Event, JsonObject, Run, Watch
 from elman.training.options import Options
 from elman.training.progress import TrainingDisplay
@@ -83,6 +84,7 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
     ``tools/signatures`` writes the initialisers and the declarations of the attributes from the options.
     """
 
+    task: ClassVar[str]
     options: type[OptionsT]
     predictor_type: type[PredictorT]
     """The class of the predictor that opens a model of this task."""
@@ -164,6 +166,38 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
     def _checked_options(self) -> OptionsT:
         return self.options(**self.get_params())
 
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], **parameters: Any) -> Self:
+        """Return an estimator that is fitted already: with the model of a file, to learn on from it.
+
+        Args:
+            path: The model file.
+            parameters: Parameters of the estimator, for later calls of `fit` and `partial_fit`.
+
+        Raises:
+            ModelFileError: The file is damaged, or no model.
+            OptionError: The model is for another task, or a parameter contradicts it.
+        """
+        estimator, model = cls(**parameters), Model.load(path)
+        estimator._adopted(model)
+        estimator._keep(model, "complete")
+        return estimator
+
+    def _adopted(self, model: Model | None) -> OptionsT:
+        """Return the options of a run that trains `model` further; None begins with a new network."""
+        options = self._checked_options()
+        if model is None:
+            return options
+        # A parameter at its default is one that the user has not chosen.
+        defaults = options.defaults()
+        chosen = {k: v for k, v in self.get_params().items() if v != defaults[k]}
+        return self.options.from_values(adopted(self.options, chosen, self.task, model))
+
+    @property
+    def _trained(self) -> Model | None:
+        """The model that `partial_fit` trains further; None before the first training."""
+        return self.model_ if hasattr(self, "predictor_") else None
+
     def _train(self, train: Callable[[Run], Outcome], run: Run, verbose: bool) -> Self:
         """Call `train`, show its progress if `verbose`, and keep its model."""
         if not verbose:
@@ -174,10 +208,14 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
             with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
                 outcome = train(replace(run, watch=_both(display.watch, run.watch)))
                 display.finish(outcome.stopped, outcome.model.card)
-        self.model_, self.stopped_ = outcome.model, outcome.stopped
-        self.card_ = dict(outcome.model.card)
-        self.predictor_ = self.predictor_type(outcome.model)
+        self._keep(outcome.model, outcome.stopped)
         return self
+
+    def _keep(self, model: Model, stopped: str) -> None:
+        """Set the attributes of a fitted estimator."""
+        self.model_, self.stopped_ = model, stopped
+        self.card_ = dict(model.card)
+        self.predictor_ = self.predictor_type(model)
 
     def _fitted(self) -> PredictorT:
         if not hasattr(self, "predictor_"):

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from elman.errors import OutputError
 from elman.files.container import JsonObject as JsonObject
-from elman.files.model import check_output
+from elman.files.model import Model, check_output
 
 Event: TypeAlias = JsonObject
 """Something that happened in a run, as JSON: its name under "event", and facts by name."""
@@ -31,13 +31,21 @@ class Run:
     """Whether to continue from the checkpoint of an interrupted run."""
     watch: Watch | None = None
     """A function that is called with every event."""
+    before: Model | None = None
+    """The trained model that this run trains further, if any."""
 
     @classmethod
-    def of(cls, output: str | PathLike[str] | None, resume: bool, watch: Watch | None) -> Run:
+    def of(
+        cls,
+        output: str | PathLike[str] | None,
+        resume: bool,
+        watch: Watch | None,
+        before: Model | None = None,
+    ) -> Run:
         """Return a run; raises OptionError, OutputError where its output cannot be written."""
         if output is not None:
             check_output(Path(output))
-        return cls(None if output is None else Path(output), resume, watch)
+        return cls(None if output is None else Path(output), resume, watch, before)
 
 
 class Journal:

@@ -87,7 +87,8 @@ class TrainingDisplay:
     def _show_start(self, event: Facts) -> None:
         self.task.start(event)
         training = {"training": _training_fact(event, self.task)}
-        self.console.print(facts_table(self.task.data_facts(event) | training))
+        before = {"trained before": _history_fact(event["history"])} if event["history"] else {}
+        self.console.print(facts_table(self.task.data_facts(event) | before | training))
         for note in self.task.notes(event):
             self.say(f"{self.task.note.text}: {note}", self.task.note.style)
         if self.console.is_terminal and self.leads:
@@ -127,9 +128,10 @@ class TrainingDisplay:
         self.validation_loss = event["held_out_loss"]
         if self.validation_loss is None:  # this stage trains on all data
             return
-        best = ", the best so far" if event["best"] else ""
+        best = ", the best so far" if event["best"] and event["step"] else ""
         loss = f"validation loss {self.validation_loss:.4f}{self.task.per_unit}"
-        self.say(f"step {event['step']:,}: {loss}{self.task.metrics(event)}{best}", "bold")
+        when = f"step {event['step']:,}" if event["step"] else "before learning on"
+        self.say(f"{when}: {loss}{self.task.metrics(event)}{best}", "bold")
         # A language model shows a text that it generates; other tasks have none.
         sample = visible(event.get("sample", "")).strip()
         for line in sample.splitlines()[:MAX_SAMPLE_LINES]:
@@ -162,6 +164,10 @@ class TrainingDisplay:
         self.say(f"{steps} in {duration(training['seconds'])}{_REASONS[stopped]}")
         for text, style in self.task.outcome(card):
             self.say(text, style)
+        if card.get("history"):
+            self.say(
+                "how much it forgot of its earlier data is not known; `elman evaluate` measures it"
+            )
         if not self.output:
             return
         # bytes; the file may have gone since, for instance to another folder
@@ -171,6 +177,14 @@ class TrainingDisplay:
         self.say(f"{wrote} {self.output} ({size(length)}); now: {command}")
         if stopped == "interrupted":
             self.say("to continue, give the same command with --resume", "bold")
+
+
+def _history_fact(history: list[Facts]) -> str:
+    """Return when the network was trained before, and for how long."""
+    last = history[-1]
+    steps = f", for {count(last['steps'], 'step')}" if last["steps"] else ""
+    date = f" on {last['created'][:10]}" if last["created"] else ""
+    return f"{count(len(history), 'time')}, the last time{date}{steps}"
 
 
 def _training_fact(event: Facts, task: TaskDisplay) -> str:

@@ -12,7 +12,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,8 +20,10 @@ import torch
 
 from elman._version import __version__
 from elman.engine.config import ModelConfig
+from elman.files.model import Model
 from elman.files.model_types import Codec
 from elman.training.checkpoint import Best, StageResult
+from elman.training.continuation import history_of
 from elman.training.distributed import Group
 from elman.training.journal import Event, JsonObject
 from elman.training.objective import Objective
@@ -42,6 +44,8 @@ class Recipe(ABC, Generic[ObjectiveT]):
     codec: Codec
     group: Group
     random: Randomness
+    before: Model | None = field(default=None, kw_only=True)
+    """The trained model that the run trains further, with its vocabulary and labels already extended."""
 
     @abstractmethod
     def data_identity(self) -> dict[str, str]:
@@ -103,6 +107,8 @@ class Recipe(ABC, Generic[ObjectiveT]):
         for name in ("checkpoint_every", "threads"):
             settings.pop(name)
         data, processes = self.data_identity(), self.group.world_size
+        if self.before is not None:
+            data["model to train further"] = self.before.digest()
         return {**data, **settings, "processes": processes, "version": __version__}
 
     def start_event(self) -> Event:
@@ -113,6 +119,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
             "elman": __version__,
             "task": self.config.task,
             **self.start_facts(),
+            "history": self.history(),
             "network": asdict(self.config),
             "parameters": sum(math.prod(shape) for shape in shapes),
             "plan": asdict(self.plan),
@@ -120,6 +127,10 @@ class Recipe(ABC, Generic[ObjectiveT]):
             "processes": self.group.world_size,
             "threads": torch.get_num_threads(),
         }
+
+    def history(self) -> list[JsonObject]:
+        """Return the earlier trainings of the network, the first one first; none for a new network."""
+        return [] if self.before is None else history_of(self.before, self.data_identity())
 
     def card(self, facts: JsonObject, training: JsonObject, identity: JsonObject) -> JsonObject:
         """Return the card of the model, as JSON reads it back.
@@ -137,5 +148,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
             "settings": asdict(self.plan),
             "identity": identity,
         }
+        if self.before is not None:
+            card["history"] = self.history()
         # Tuples become lists, so that a card is equal to itself read back from a file.
         return dict(json.loads(json.dumps(card)))

@@ -137,8 +137,11 @@ class Trainer(Generic[ObjectiveT]):
                 following = self._next_stage(stopped, best)
                 if following is None:
                     break
-                improving = {"improving": self._is_improving(stopped)}
-                self.earlier = [*self.earlier, improving | following | result]
+                facts = {
+                    "improving": self._is_improving(stopped),
+                    "before": self.state.progress.before,
+                }
+                self.earlier = [*self.earlier, facts | following | result]
                 # The model keeps this network if the next stage is interrupted before its first evaluation.
                 previous = replace(best, value=WORST_MEASURE)
             model = self._finish(best, result, stopped)
@@ -153,6 +156,8 @@ class Trainer(Generic[ObjectiveT]):
         with self.random.making():
             self.objective, self.schedule = self.recipe.stage(self.earlier)
         network, schedule = self.objective.network, self.schedule
+        if self.recipe.before is not None:
+            network.load(self.recipe.before.arrays)
         network.to(self.group.device)
         self.random.give(network)
         if not self.group.leads:
@@ -169,6 +174,9 @@ class Trainer(Generic[ObjectiveT]):
 
         Raises DivergedError where numbers that are not finite come back after three recoveries.
         """
+        # Measure a trained network before it learns on: if learning on makes it worse, the run keeps it.
+        if self.recipe.before is not None and self.state.progress.step == 0:
+            self._evaluate()
         # A snapshot is good when a step from it came out finite; until then `pending` waits.
         good = pending = self.state.capture(self.group, self.random)
         if self.schedule.time is not None:
@@ -259,16 +267,23 @@ class Trainer(Generic[ObjectiveT]):
         # The averaged weights are evaluated and kept, not those of the last step.
         with state.average.applied():
             measure = self.objective.measure() if self.group.leads else Measure(0.0)
-            value, seconds = self.group.broadcast([measure.value, time.monotonic() - started])
+            held_out = measure.facts.get("held_out_loss")
+            held_out = math.nan if held_out is None else held_out
+            numbers = [measure.value, time.monotonic() - started, held_out]
+            value, seconds, held_out = self.group.broadcast(numbers)
             self.pace.evaluation_seconds = seconds
             if not math.isfinite(value):
                 return value
             # Compared in every process alike, because the lead's value was broadcast.
             better = state.best is None or value < state.best.value
+            if progress.step == 0:
+                progress.before = held_out if math.isfinite(held_out) else None
+                # Without a validation set, the measure cannot say that the first weights are the best.
+                better = better and progress.before is not None
             if better:
                 state.best = Best(value, progress.step, self.objective.network.arrays())
         progress.evaluated, progress.measured = self.pace.share_done(progress), progress.step
-        progress.waited = 0 if better else progress.waited + 1
+        progress.waited = 0 if better or progress.step == 0 else progress.waited + 1
         self.output.emit(
             {
                 "event": "evaluation",
@@ -309,8 +324,9 @@ class Trainer(Generic[ObjectiveT]):
 
     def _next_stage(self, stopped: str, best: Best) -> StageResult | None:
         """Return what the recipe says about the stage after this one, None where the run ends."""
-        # An interrupted or diverged run ends with the network that it has.
-        if stopped not in ("budget", "early"):
+        # An interrupted or diverged run ends with the network that it has, and so does one that kept the
+        # network of before, because learning on made it worse.
+        if stopped not in ("budget", "early") or best.step == 0:
             return None
         steps = self.pace.total_steps(self.state.progress)
         following = self.recipe.next_stage(self.earlier, best, steps)
@@ -343,7 +359,13 @@ class Trainer(Generic[ObjectiveT]):
             **progress.facts(self.objective.steps_in_epoch(progress.epoch)),
             "best_step": best.step,
             "stopped": stopped,
+            **self._facts_before(),
             # A last stage without evaluations cannot tell, so the earlier ones count too.
             "improving": self._is_improving(stopped)
             or any(stage["improving"] for stage in self.earlier),
         }
+
+    def _facts_before(self) -> JsonObject:
+        """Return the validation loss of a trained network before it learned on; nothing for a new one."""
+        first = self.earlier[0]["before"] if self.earlier else self.state.progress.before
+        return {} if first is None else {"held_out_loss_before": first}
