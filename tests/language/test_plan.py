@@ -136,3 +136,14 @@ def test_the_default_budget_does_not_depend_on_the_text() -> None:
     assert (small.time, small.steps) == (None, 500)
     asked = resolve(LanguageOptions(time="10s"), 20, 100, small=True)
     assert (asked.time, asked.steps) == (10.0, None)
+
+
+def test_muon_trains_large_gated_networks_for_characters_in_larger_batches() -> None:
+    muon = _plan("char", 10**6, "3m")
+    adamw = _plan("char", 10**6, "3m", optimizer="adamw")
+    assert (muon.optimizer, adamw.optimizer) == ("muon", "adamw")
+    assert muon.batch_size == 2 * adamw.batch_size
+    others: list[dict[str, Any]] = [{"hidden_size": 64}, {"cell": "rnn"}, {"level": "word"}]
+    for options in others:
+        level = options.pop("level", "char")
+        assert _plan(level, 10**6, "3m", **options).optimizer == "adamw"

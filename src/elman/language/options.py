@@ -85,8 +85,11 @@ class LanguageOptions(RecurrentOptions):
         low=1,
         rare=True,
     )
-    optimizer: Literal["muon", "adamw"] = training(
-        "adamw", "optimizer of the recurrent matrices; all other weights use AdamW", rare=True
+    optimizer: Literal["muon", "adamw"] | None = training(
+        None,
+        "optimizer of the recurrent matrices; all other weights use AdamW (default: muon for characters and "
+        "layers of 128 units or more with gates)",
+        rare=True,
     )
     sampled_softmax: int | None = training(
         None,

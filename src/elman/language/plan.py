@@ -34,6 +34,8 @@ EMBEDDING_SHARE = 1 / 8
 """Share of the embeddings that counts as parameters, because few steps change a rare word's."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
+MIN_MUON_SIZE = 128
+"""Smallest layers that Muon trains by default: smaller ones were only measured with AdamW."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,17 @@ def resolve(
     hidden_size = options.hidden_size or default_hidden_size(level, tokens, budget)
     num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
     embedding_size = options.embedding_size or hidden_size
-    batch_size = options.batch_size or scale.batch_size(tokens)
+    gates = find(options.cell, options.activation).G
+    muon = level == "char" and gates > 1 and hidden_size >= MIN_MUON_SIZE
+    optimizer = options.optimizer or ("muon" if muon else "adamw")
+    # A step of Muon takes longer whatever the batch, so it gets a larger batch, which Muon uses well.
+    batch_size = options.batch_size or scale.batch_size(tokens) * (2 if optimizer == "muon" else 1)
     sequence_length = options.sequence_length or (
         32 if level == "word" else 64 if budget <= 400 else 128
     )
     sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
     if options.sampled_softmax is not None:
         sampled_softmax = options.sampled_softmax
-    gates = find(options.cell, options.activation).G
     # products of every token: of the layers, and of the part of the output layer that is computed
     inputs = embedding_size + (2 * num_layers - 1) * hidden_size
     recurrent = gates * hidden_size * inputs
@@ -172,6 +177,7 @@ def resolve(
         batch_size=batch_size,
         learning_rate=_rounded(min(8e-3 if hidden_size > 64 else 1e-2, max(2e-3, rate))),
         weight_decay=0.05 if dropout else 0.01,
+        optimizer=optimizer,
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
         time=None if small else budget,
         steps=SMALL_TEXT_STEPS if small else None,
