@@ -24,11 +24,16 @@ NORMAL_QUANTILE = 0.99
 RIDGE_LAGS, RIDGE_PENALTIES = 336, (1e-4, 1e-2, 1.0, 100.0)
 
 
-def last_tenth(trial: Trial) -> Measured:
-    """Train on the first 85 % of a text and validate on 5 %; return the loss of a character of the rest."""
+def last_tenth(trial: Trial, adapt: bool = False) -> Measured:
+    """Train on the first 85 % of a text and validate on 5 %; return the loss of a character of the rest.
+
+    With `adapt`, the model adapts to the rest while it reads it, by strengths that are chosen on the 5 %.
+    """
     text = trial.files[0].read_text(encoding="utf-8")
     first, second = int(0.85 * len(text)), int(0.9 * len(text))
-    return _characters(trial, None, text[:first], text[first:second], text[second:])
+    model = LanguageModel(level="char", **trial.settings)
+    valid, test = text[first:second], text[second:]
+    return _text_figures(trial, model, text[:first], valid, test, adapt=adapt)
 
 
 def shuffled_lines(trial: Trial, held_out: int) -> Measured:
@@ -36,30 +41,46 @@ def shuffled_lines(trial: Trial, held_out: int) -> Measured:
     lines = trial.files[0].read_text(encoding="utf-8").split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     lines = [lines[row] for row in np.random.default_rng(SPLIT_SEED).permutation(len(lines))]
-    return _characters(trial, "line", _text(lines[:-held_out]), None, _text(lines[-held_out:]))
+    model = LanguageModel(level="char", documents="line", **trial.settings)
+    return _text_figures(trial, model, _text(lines[:-held_out]), None, _text(lines[-held_out:]))
 
 
 def _text(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _characters(trial: Trial, documents: str | None, *parts: str | None) -> Measured:
-    train, valid, test = parts
-    model = LanguageModel(level="char", **trial.settings).set_params(documents=documents)
-    model.fit(train or "", valid=valid, test=test, **trial.run())
-    trial.ended(model)
-    beside = {"n-gram model of the same text": float(model.card_["ngram"]["loss"])}
-    return Measured(model.evaluate(test or "").loss, beside)
-
-
-def official_text(trial: Trial) -> Measured:
+def official_text(trial: Trial, adapt: bool = False) -> Measured:
     """Train on words separated by white space, with official parts; return the test perplexity."""
-    train, valid, test = trial.files
     model = LanguageModel(level="word", split="whitespace", **trial.settings)
+    loss, beside = _text_figures(trial, model, *trial.files, adapt=adapt)
+    return Measured(exp(loss), {name: exp(figure) for name, figure in beside.items()})
+
+
+def _text_figures(
+    trial: Trial,
+    model: LanguageModel,
+    train: str | Path,
+    valid: str | Path | None,
+    test: str | Path,
+    *,
+    adapt: bool = False,
+) -> Measured:
+    """Return the loss of a token of the test text, with `adapt` that of the adapted model."""
     model.fit(train, valid=valid, test=test, **trial.run())
     trial.ended(model)
-    beside = {"n-gram model of the same text": exp(model.card_["ngram"]["loss"])}
-    return Measured(model.evaluate(test).perplexity, beside)
+    beside = {"n-gram model of the same text": float(model.card_["ngram"]["loss"])}
+    if not adapt:
+        return Measured(model.evaluate(test).loss, beside)
+    found = model.predictor_.evaluate(test, adapt="both", valid=valid)
+    losses = {
+        "not adapted": found.loss,
+        "with a cache": found.cache_loss,
+        "with weights that learn": found.weights_loss,
+        "with both": found.both_loss,
+    }
+    known = {name: loss for name, loss in losses.items() if loss is not None}
+    # the last one has every part that the strengths leave on
+    return Measured([*known.values()][-1], beside | known)
 
 
 def unusual_lines(trial: Trial) -> Measured:

@@ -85,7 +85,7 @@ def measure(
     done = {run["seed"] for run in runs}
     for seed in sorted({*range(seeds)} - done):
         files = tuple(data / name for name in row.files)
-        trial = Trial(row.name, files, models, {**settings, "seed": seed})
+        trial = Trial(row.model, files, models, {**settings, "seed": seed})
         value, beside = getattr(measures, row.measure)(trial, **row.arguments)
         run = {"seed": seed, "value": value, "minutes": trial.trained, "beside": {**beside}}
         runs = [*runs, run]

@@ -80,6 +80,8 @@ class Row:
 
     name: str
     title: str
+    model: str
+    """Name of the trained model, which rows that differ only in the measure share."""
     files: tuple[str, ...]
     measure: str
     """Name of a function of `elman.reproduce.measures`."""
@@ -132,7 +134,7 @@ def all_rows() -> dict[str, Row]:
     values: dict[str, JsonObject] = {}
     for name, row in declared()["rows"].items():
         # a row that is `like` another one takes from it what it does not declare itself
-        values[name] = values.get(row.get("like", ""), {}) | row | {"name": name}
+        values[name] = values.get(row.get("like", ""), {}) | {"name": name, "model": name} | row
     for row in values.values():
         row.pop("like", None)
         row["files"] = tuple(row["files"])
