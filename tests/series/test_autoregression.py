@@ -12,6 +12,7 @@ from elman import load
 from elman.errors import ModelFileError
 from elman.series.autoregression import Ridge, lag_inputs
 from elman.series.autoregression_fit import fit_ridge
+from elman.series.calibration import network_share, with_share
 from elman.series.codec import ForecastCodec
 from elman.series.explain import explain_forecast
 from elman.series.options import ForecasterOptions
@@ -171,3 +172,25 @@ def test_a_report_shows_it_and_compares_with_it() -> None:
     np.testing.assert_allclose(ridge[2], forecast(predictor.codec, predictor.history.values[0]))
     widths = ridge[4] - ridge[0]
     np.testing.assert_allclose(widths / widths[0], np.linspace(0.3, 0.7, 5) / 0.3)
+
+
+def test_a_network_that_corrects_wrongly_is_switched_off() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.standard_normal((50, 3, 1))
+    right, wrong = 0.9 * truth + [-0.5, 0.0, 0.5], -0.9 * truth + [-0.5, 0.0, 0.5]
+    assert network_share(right, truth[..., 0], LEVELS) == 1.0
+    assert network_share(wrong, truth[..., 0], LEVELS) == 0.0
+
+
+def test_a_share_multiplies_the_medians_and_keeps_the_distances() -> None:
+    predictor = lagged(members=1)
+    arrays, levels = predictor.model.arrays, predictor.codec.levels
+    halved = ForecastPredictor(replace(predictor.model, arrays=with_share(arrays, 0.5, levels)))
+    inputs = np.random.default_rng(0).standard_normal((3, 2, predictor.model.config.input_size))
+    before, after = (
+        one._members[0].answer(inputs.astype(np.float32), 1) for one in (predictor, halved)
+    )
+    median = levels.index(0.5)
+    np.testing.assert_allclose(after[..., median], before[..., median] / 2, atol=1e-6)
+    distances = [answers - answers[..., [median]] for answers in (before, after)]
+    np.testing.assert_allclose(distances[0], distances[1], atol=1e-6)

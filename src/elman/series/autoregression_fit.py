@@ -116,37 +116,52 @@ def fit_ridge(
     Raises DataError if no series is long enough to train on.
     """
     rule, h = codec.rule, codec.rule.horizon
+    known = series.before(held_out)
     # A series must hold training windows at different origins beside the lags.
-    longest = max(
-        len(values) - steps for values, steps in zip(series.values, held_out, strict=True)
-    )
-    lags = max(rule.season + 1, (longest - h) // 3)
-    lags = min(max(DEFAULT_LAGS, rule.window), LAG_COUNTS[-1], lags)
+    room = max(rule.season + 1, (max(map(len, known.values)) - h) // 3)
+    lags = min(max(DEFAULT_LAGS, rule.window), LAG_COUNTS[-1], room)
     wide = replace(codec, rule=replace(rule, lags=lags, lag_season=1), ridge=None)
     origins = origins_for_training(series, wide, plan, held_out)
-    every = np.unique(np.linspace(0, len(origins) - 1, MAX_WINDOWS).astype(np.int64))
     # The naive forecast of the rule comes first.
     seasons = sorted({1, rule.season}, reverse=True)
-    fit = Fit(rule.season, np.zeros((1, h)), np.ones((1, h)))
-    targets = (lags, len(seasons) * h)
-    blocks = _blocks(lambda part: _pairs(origins, part, seasons), every, h, *targets)
-    # Half of the changes of rare events are 0, and so is the median forecast of a change.
-    if len(blocks) > 1 and not has_rare_events(series):
-        naive = np.stack([block.core.targets[:h] / block.core.windows for block in blocks])
-        best = _choose(blocks, seasons, sorted({*(n for n in LAG_COUNTS if n < lags), lags}))
-        gains = 1 - best.errors.mean(axis=1) / np.maximum(naive.mean(axis=1), 1e-12)
-        # In a random walk, the best of many fits only seems better than the last value.
-        if gains.mean() > MIN_GAIN_ERRORS * gains.std(ddof=1) / np.sqrt(len(gains)):
-            # Fit once more, with less weight for large errors, towards the least absolute error.
-            again = _reweighted(lambda part: _pairs(origins, part, [best.season]), best)
-            count = len(best.weights)
-            weights = _choose(_blocks(again, every, h, count, h), [best.season], [count]).weights
-            fit = best._replace(weights=weights)
-        else:
-            fit = fit._replace(errors=naive)
+    fit, naive = _fit(origins, seasons, sorted({*(n for n in LAG_COUNTS if n < lags), lags}))
+    gains = 1 - fit.errors.mean(axis=1) / np.maximum(naive.mean(axis=1), 1e-12)
+    # In a random walk, the best of many fits only seems better than the last value. Half of the changes of
+    # rare events are 0, and so is the median forecast of a change.
+    is_better = gains.mean() > MIN_GAIN_ERRORS * gains.std() / np.sqrt(max(1, len(gains) - 1))
+    if not is_better or has_rare_events(known):
+        fit = Fit(rule.season, np.zeros((1, h)), naive)
     deviation = np.maximum(np.sqrt(fit.errors.mean(axis=0)), MIN_DEVIATION)
     rule = replace(rule, lags=len(fit.weights), lag_season=fit.season)
     return replace(codec, rule=rule, ridge=Ridge(fit.weights.T.copy(), deviation))
+
+
+def refit_ridge(series: SeriesSet, codec: ForecastCodec, plan: ForecastPlan) -> ForecastCodec:
+    """Return the codec with its linear autoregression fitted to all values, with the same lags."""
+    ridge, rule = codec.ridge, codec.rule
+    if ridge is None or not ridge.weights.any():
+        return codec
+    origins = origins_for_training(series, codec, plan, [0] * len(series))
+    fit, _ = _fit(origins, [rule.lag_season], [rule.lags])
+    return replace(codec, ridge=Ridge(fit.weights.T.copy(), ridge.deviation))
+
+
+def _fit(origins: Origins, seasons: Sequence[int], counts: Sequence[int]) -> tuple[Fit, np.ndarray]:
+    """Return the best fit, and the errors ``[blocks, h]`` of the naive forecast of the first season."""
+    h = origins.windows.rule.horizon
+    every = np.unique(np.linspace(0, len(origins) - 1, MAX_WINDOWS).astype(np.int64))
+    blocks = _blocks(
+        lambda part: _pairs(origins, part, seasons), every, h, counts[-1], len(seasons) * h
+    )
+    if len(blocks) < 2:  # too few windows to cross-validate
+        return Fit(seasons[0], np.zeros((1, h)), np.ones((1, h))), np.ones((1, h))
+    naive = np.stack([block.core.targets[:h] / block.core.windows for block in blocks])
+    best = _choose(blocks, seasons, counts)
+    # Fit once more, with less weight for large errors, towards the least absolute error.
+    again = _reweighted(lambda part: _pairs(origins, part, [best.season]), best)
+    count = len(best.weights)
+    weights = _choose(_blocks(again, every, h, count, h), [best.season], [count]).weights
+    return best._replace(weights=weights), naive
 
 
 def _pairs(

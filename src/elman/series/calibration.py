@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,8 @@ MAX_DISTANCE = 60.0
 """Bound of the distance of the truth from the naive forecast, in units of the window."""
 HALF_TRUST_VALUES = 100
 """Validation values from which half of their correction of the mean is taken."""
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Shares of the network's correction that are tried."""
 LEARNED_SHARES = {0.5, 0.8, 0.9, 0.95}
 """Intervals whose quantiles are always learned, because a network learns well from them."""
 
@@ -64,6 +66,43 @@ def mean_factor(
     # Shrinks the correction towards 1 if there are few values.
     trust = known.sum() / (known.sum() + HALF_TRUST_VALUES)
     return float(np.clip(shares[0] / shares[1], 0.5, 2.0) ** trust)
+
+
+def network_share(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> float:
+    """Return by which of `SHARES` to multiply the network's medians, so that the quantile loss is lowest.
+
+    The medians are corrections of the linear autoregression, so that a network which found nothing to
+    correct gets the share 0. The other quantiles keep their distance from the median.
+
+    Args:
+        quantiles: ``[N, h, Q]``, in units of the windows.
+        truth: ``[N, h]``, in units of the windows, NaN where missing.
+        levels: The quantile levels, 0.5 among them.
+    """
+    median = quantiles[..., [levels.index(0.5)]]
+    distance = truth.clip(-MAX_DISTANCE, MAX_DISTANCE)[..., None] - quantiles
+
+    def loss(share: float) -> float:
+        moved = (distance + (1 - share) * median)[np.isfinite(truth)]
+        return float(np.maximum(np.array(levels) * moved, (np.array(levels) - 1) * moved).mean())
+
+    return min(SHARES, key=loss) if np.isfinite(truth).any() else 1.0
+
+
+def with_share(
+    arrays: Mapping[str, np.ndarray], share: float, levels: Sequence[float]
+) -> dict[str, np.ndarray]:
+    """Return the parameters of a network whose medians are `share` of those of `arrays`."""
+    changed = dict(arrays)
+    for name in arrays:
+        if name.endswith(("output.weight", "output.bias")) and share < 1:
+            # [s·Q, ...] → [s, Q, ...]: take the same part of the median away from all quantiles
+            by_level = arrays[name].reshape(-1, len(levels), *arrays[name].shape[1:])
+            median = by_level[:, [levels.index(0.5)]]
+            changed[name] = (by_level - np.float32(1 - share) * median).reshape(arrays[name].shape)
+        elif name.endswith("skip.weight") and share < 1:
+            changed[name] = arrays[name] * np.float32(share)
+    return changed
 
 
 def conformal_corrections(

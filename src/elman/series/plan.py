@@ -17,6 +17,9 @@ FORECAST_LIMIT = 170.0
 UNMEASURED_STEPS = 400
 """Training steps if no budget is given and no values can be held out to stop early."""
 
+LAST_STAGE_SHARE = 0.8
+"""Share of the remaining time that the networks of the last stage are planned to take."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastPlan(Schedule):
@@ -55,6 +58,22 @@ def percents(intervals: str) -> tuple[float, ...]:
     if not all(1 <= share <= 99.99 for share in shares):
         raise OptionError("levels", got=intervals, expected="percents such as 80,95")
     return shares
+
+
+def members_in_time(members: int, seconds: float, remaining: float) -> int:
+    """Return how many members to train again on all values; 0 to keep the first network.
+
+    A network that is trained again for fewer steps than validation found best would be worse than the first.
+
+    Args:
+        members: The number of members that are wanted.
+        seconds: The time in which the first network took its best number of steps.
+        remaining: The seconds until the time limit.
+
+    >>> members_in_time(4, 10.0, 60.0), members_in_time(4, 50.0, 60.0)
+    (4, 0)
+    """
+    return min(members, int(LAST_STAGE_SHARE * remaining / max(1e-9, seconds)))
 
 
 def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[int]) -> ForecastPlan:

@@ -19,7 +19,7 @@ from elman.series.plan import ForecastPlan
 from elman.series.series import SeriesSet
 from elman.series.windows import Prepared, Windows
 
-MAX_ORIGINS = 24
+MAX_ORIGINS = 200
 """Origins in the held-out stretch of one series, at most."""
 VALIDATION_WINDOWS = 400
 """Validation windows of all series together, because validation is done often."""

@@ -12,14 +12,20 @@ import numpy as np
 
 from elman.errors import OptionError
 from elman.files.model import Model
-from elman.series.autoregression_fit import fit_ridge
-from elman.series.calibration import conformal_corrections, mean_factor, quantile_levels
+from elman.series.autoregression_fit import fit_ridge, refit_ridge
+from elman.series.calibration import (
+    conformal_corrections,
+    mean_factor,
+    network_share,
+    quantile_levels,
+    with_share,
+)
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.network_torch import Forecaster
 from elman.series.objective import ForecastObjective
 from elman.series.options import ForecasterOptions
-from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan
+from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan, members_in_time
 from elman.series.report import forecast_report, report_windows
 from elman.series.series import SeriesSet
 from elman.series.time_split import (
@@ -38,14 +44,10 @@ from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
-from elman.training.trainer import Outcome, train
+from elman.training.trainer import WORST_MEASURE, Outcome, train
 
 MIN_NARROWING_WINDOWS = 50
 """Validation windows without overlap that are needed to make intervals narrower."""
-FIRST_STAGE_SHARE = 1 / 3
-"""Share of the time limit in which the first network finds out how long to train."""
-LAST_STAGE_SHARE = 0.8
-"""Share of the remaining time that the members of the last stage are planned to take."""
 UNTESTED_NOTE = (
     "no values can be held out of series so short: intervals are not calibrated, and the accuracy of the"
     " forecasts is not known"
@@ -139,12 +141,23 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         """The validation windows; None if no series is long enough."""
         return origins_for_validation(self.series, self.codec, self.held_out)
 
+    @cached_property
+    def final_codec(self) -> ForecastCodec:
+        """The codec of the last stage, whose linear autoregression is fitted to all values."""
+        if self.before is not None:  # the trained network corrects this one
+            return self.codec
+        return refit_ridge(self.series, self.codec, self.plan)
+
     def _objective(
-        self, config: ForecastConfig, held_out: Sequence[int], validation: Origins | None
+        self,
+        config: ForecastConfig,
+        codec: ForecastCodec,
+        held_out: Sequence[int],
+        validation: Origins | None,
     ) -> ForecastObjective:
         # Every process starts the same, whatever random numbers an earlier stage drew in it.
         self.random.seed(self.plan.seed)
-        plan, codec = self.plan, self.codec
+        plan = self.plan
         # The seed comes before the network, whose weights are drawn from it.
         network = Forecaster(config, codec.rule.horizon, plan.dropout, plan.precision)
         training = origins_for_training(self.series, codec, plan, held_out)
@@ -156,24 +169,23 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             budget = {"steps": last["of"], "stop": last["steps"], "limit": last["limit"]}
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             config = replace(self.config, members=last["members"])
-            return self._objective(config, [0] * len(self.held_out), None), plan
+            return self._objective(config, self.final_codec, [0] * len(self.held_out), None), plan
         plan, config = self.plan, self.config
         if self.validation is None:  # nothing can choose the best step: it is the last
             plan = replace(plan, evaluations=1)
             if plan.limit is not None:
                 plan = replace(plan, steps=UNMEASURED_STEPS)
+        elif plan.time is not None:
+            # End when the validation measure stops improving, so that more time is never worse.
+            plan = replace(plan, time=None, limit=plan.time)
         if self._has_two_stages():
             # A single network finds out how long to train and how wide the intervals are. Trained members
             # stay together, because the run may end by keeping them.
             config = replace(config, members=1 if self.before is None else plan.members)
-            if plan.time is not None:
-                plan = replace(plan, time=plan.time / (1 + plan.members))
-            if plan.limit is not None:
-                asked = self.options.members
-                share = FIRST_STAGE_SHARE if asked is None else 1 / (1 + asked)
-                plan = replace(plan, limit=plan.limit * share)
+            if plan.limit is not None and self.options.members is not None:
+                plan = replace(plan, limit=plan.limit / (1 + self.options.members))
         self.begun = monotonic()
-        return self._objective(config, self.held_out, self.validation), plan
+        return self._objective(config, self.codec, self.held_out, self.validation), plan
 
     def _has_two_stages(self) -> bool:
         return self.validation is not None and self.plan.refit
@@ -183,15 +195,19 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
     ) -> StageResult | None:
         if earlier or not self._has_two_stages():
             return None
-        members, limit = self.plan.members, self.plan.limit
+        members, limit = self.plan.members, self.plan.limit or self.plan.time
         if limit is not None:
             spent = monotonic() - self.begun
             # Clocks of processes differ, so all follow the first one.
             (limit,) = self.group.broadcast([max(1.0, limit - spent)])
             if self.options.members is None:
-                # Train as many members as the limit allows, judged by the time of the first.
-                each = max(1e-9, self.group.broadcast([spent])[0] * best.step / steps)
-                members = max(1, min(members, int(LAST_STAGE_SHARE * limit / each)))
+                (spent,) = self.group.broadcast([spent])
+                # Trained members, which the first stage trained together, stay together.
+                together = 1 if self.before is None else members
+                members = members_in_time(members // together, spent * best.step / steps, limit)
+                members *= together
+                if not members:
+                    return None
         return {"steps": best.step, "of": steps, "members": members, "limit": limit}
 
     def evaluate(
@@ -206,8 +222,11 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             # A new codec corrects nothing; one that learns on keeps its corrections.
             kept = {"corrections": self.codec.corrections.tolist()}
             kept["mean_factor"] = self.codec.mean_factor
-            return kept | {"held_out": None, "validation": None}
+            return kept | {"share": 1.0, "held_out": None, "validation": None}
         objective.network.load(best.arrays)
+        quantiles, truth, _ = objective.answers(validation)
+        share = network_share(quantiles, truth, levels)
+        objective.network.load(with_share(best.arrays, share, levels))
         # Windows that overlap in time are not independent evidence.
         only_widen = validation.separate(self.codec.rule.horizon) < MIN_NARROWING_WINDOWS
         quantiles, truth, windows = objective.answers(validation)
@@ -218,6 +237,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         return {
             "corrections": corrections.tolist(),
             "mean_factor": mean_factor(self.codec.rule, windows, quantiles, truth, levels),
+            "share": share,
             "held_out": held_out,
             "validation": {"windows": len(validation), "held_out_loss": best.value},
         }
@@ -271,8 +291,12 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         # The last stage can have fewer members than the plan, as many as the time allowed.
         members = {name.split(".")[1] for name in best.arrays}
         corrections, factor = np.array(result["corrections"]), result["mean_factor"]
-        codec = replace(self.codec, corrections=corrections, mean_factor=factor)
-        return replace(self.config, members=len(members)), best.arrays, codec
+        # A last stage that is interrupted before its end keeps the network of the first one.
+        is_refit = "members" in result and best.value < WORST_MEASURE
+        codec = self.final_codec if is_refit else self.codec
+        codec = replace(codec, corrections=corrections, mean_factor=factor)
+        arrays = with_share(best.arrays, result["share"], codec.levels)
+        return replace(self.config, members=len(members)), arrays, codec
 
 
 def _choose(
