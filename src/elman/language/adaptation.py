@@ -33,7 +33,7 @@ class Adaptation(Options):
     cache_share: float = answering(0.0, "share of the cache in the prediction", low=0.0, high=0.99)
     cache_size: int = answering(2000, "tokens in the cache", low=1, high=10**6)
     sharpness: float = answering(
-        1.0, "factor of the similarity of two outputs before the cache's softmax", low=0.0
+        0.6, "factor of the similarity of two outputs before the cache's softmax", low=0.0
     )
 
     def only(self, adapt: str) -> Adaptation:
@@ -44,8 +44,8 @@ class Adaptation(Options):
 
 
 DEFAULTS = {
-    "char": Adaptation(rate=3e-4, decay=0.003, segment=20),
-    "word": Adaptation(rate=3e-4, decay=0.003, segment=10, cache_share=0.1, sharpness=0.3),
+    "char": Adaptation(rate=5e-4, decay=1e-3),
+    "word": Adaptation(rate=1e-3, decay=1e-3, cache_share=0.15, sharpness=0.6),
 }
 """Strengths for characters and words, measured on several texts (docs/recipes.md)."""
 

@@ -14,7 +14,7 @@ from elman.language.network import Network
 
 BLOCK_TOKENS = 4096
 """Tokens of a text that are read in one call."""
-MAX_CHOICE_TOKENS = 20_000
+MAX_CHOICE_TOKENS = 10_000
 """Tokens of a validation text that strengths are chosen on."""
 FACTORS = {
     "rate": (1.0, 0.0, 0.25, 0.5, 2.0, 4.0),
