@@ -837,3 +837,22 @@ def test_few_sequences_of_numbers_train_for_a_fixed_number_of_steps() -> None:
     assert (plan.steps, plan.epochs, plan.limit) == (FEW_STEPS, None, None)
     # a budget of the user replaces the default
     assert run_of(data=data, epochs=3, steps=None).plan.steps is None
+
+
+def test_words_start_from_the_vectors_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("good 1 2 -3 0\nabsent 1 1 1 1\n", encoding="utf-8")
+    how: dict[str, Any] = {"vectors": str(path), "steps": 1, "learning_rate": 1e-9}
+    model = train(embedding_size=None, **how)
+    assert model.config.embedding_size == 4
+    number = model.codec.vocabulary.tokens.index("good")
+    start = model.arrays["members.0.embedding.weight"][number]
+    # in the direction of the file, on the scale of the random embeddings
+    np.testing.assert_allclose(
+        start / np.linalg.norm(start), np.array([1, 2, -3, 0]) / 14**0.5, atol=1e-6
+    )
+    assert np.std(start) == pytest.approx(0.1, rel=1e-5)
+    with pytest.raises(OptionError, match=r"embedding_size: got 5; expected 4, as .*txt has"):
+        train(embedding_size=5, **how)
+    with pytest.raises(OptionError, match="vectors: got a network that reads characters"):
+        train(level="char", **how)

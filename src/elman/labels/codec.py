@@ -24,6 +24,8 @@ from elman.tables.scaler import Scaler
 from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.text.vocabulary import TextCodec
+from elman.text.word_vectors import read_vectors
+from elman.text.words import UNKNOWN_ID
 from elman.training.continuation import Growth
 from elman.training.journal import JsonObject
 
@@ -352,6 +354,28 @@ def _labels(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> Labels:
     if labels.kind != kind or list(labels.values) != values:
         raise ModelFileError("codec labels", expected="each once, in order")
     return labels
+
+
+def word_vectors(
+    options: LabelledOptions, codec: SequenceCodec
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numbers of words ``[W]`` and their vectors ``[W, E]`` from the file that the options name.
+
+    Raises OptionError for a network that reads no words or has embeddings of another size, and DataError as
+    `read_vectors`.
+    """
+    if options.vectors is None:
+        return None
+    tokens = codec.tokens
+    if tokens is None or tokens.level != "word":
+        got = "a network that reads " + ("numbers" if tokens is None else "characters")
+        raise OptionError("vectors", got=got, expected="one that reads words")
+    index = {token: number for number, token in enumerate(tokens.tokens) if number != UNKNOWN_ID}
+    numbers, vectors = read_vectors(options.vectors, index)
+    if options.embedding_size not in (None, vectors.shape[1]):
+        expected = f"{vectors.shape[1]}, as {options.vectors} has"
+        raise OptionError("embedding_size", got=options.embedding_size, expected=expected)
+    return numbers, vectors
 
 
 def _wide_part(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> WidePart:

@@ -50,6 +50,7 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
     missing: Literal["error", "mask"]
     held_out: float
     embedding_size: int | None
+    vectors: str | None
     spelling_size: int | None
     bidirectional: bool
     members: int | None
@@ -254,6 +255,7 @@ class SequenceClassifier(
         bias: bool = True,
         dropout: float | None = None,
         embedding_size: int | None = None,
+        vectors: str | None = None,
         spelling_size: int | None = None,
         bidirectional: bool = True,
         members: int | None = None,
@@ -347,6 +349,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
         bias: bool = True,
         dropout: float | None = None,
         embedding_size: int | None = None,
+        vectors: str | None = None,
         spelling_size: int | None = None,
         bidirectional: bool = True,
         members: int | None = None,
@@ -430,6 +433,7 @@ class SequenceTagger(_SequenceEstimator[TaggerPredictor, TaggerOptions]):
         bias: bool = True,
         dropout: float | None = None,
         embedding_size: int | None = None,
+        vectors: str | None = None,
         spelling_size: int | None = None,
         bidirectional: bool = True,
         members: int | None = None,

@@ -199,6 +199,16 @@ class TorchSequenceNetwork(Trainable):
                 if ".transitions." in name:
                     parameter[parameter < FORBIDDEN / 100] = 0.0
 
+    def start_from(self, words: np.ndarray, vectors: np.ndarray) -> None:
+        """Set the embeddings of `words` ``[W]`` in every member to ``vectors [W, E]``, on the usual scale."""
+        # the direction of a vector is what others have learned; the rate of training fits the usual scale
+        deviation = LabelPredictor.initial_weights.embedding_deviation or 1.0
+        scaled = vectors * (deviation / max(float(vectors.std()), 1e-12))
+        with torch.no_grad():
+            for m in range(len(self.members)):
+                embedding = self.get_parameter(f"members.{m}.embedding.weight")
+                embedding[torch.from_numpy(words)] = torch.from_numpy(scaled)
+
     def forward(self, batch: SequenceBatch) -> Tensor:
         """Return the logits of each member."""
         return torch.stack([member(batch) for member in self.members])

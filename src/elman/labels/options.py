@@ -49,6 +49,11 @@ class LabelledOptions(RecurrentOptions):
     embedding_size: int | None = network(
         None, "size of a token's embedding (default: 100)", low=1, high=16384, rare=True
     )
+    vectors: str | None = network(
+        None,
+        "file of word vectors (word2vec, GloVe, fastText) from which the words of a text start",
+        rare=True,
+    )
     spelling_size: int | None = network(
         None,
         "units in each direction of the network that reads spellings (default: 32)",

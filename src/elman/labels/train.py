@@ -8,6 +8,7 @@ once. If data is small, the network that the user gets is finally trained anew o
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import numpy as np
 from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.baselines import compare_with_baselines
-from elman.labels.codec import Labels, SequenceCodec, fit_codec
+from elman.labels.codec import Labels, SequenceCodec, fit_codec, word_vectors
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import check_finite
@@ -81,6 +82,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     codec: SequenceCodec
     data: LabelledSequences
     split: Split
+    vectors: tuple[np.ndarray, np.ndarray] | None = None
+    """Numbers of words ``[W]`` and their vectors ``[W, E]`` from which a new network starts, if any."""
     wide: WidePart | None = None
     """The wide part of the stage that was measured last, before its logits are scaled."""
 
@@ -134,22 +137,32 @@ class LabelledRecipe(Recipe[LabelledObjective]):
                     raise DataError("the sequences to measure on have no label of those trained on")
         lengths, is_text = split.training.sequences.lengths, codec.tokens is not None
         plan = labelled_plan(options, lengths, is_text, split.validates, in_folds=bool(split.folds))
+        vectors = None if before is not None else word_vectors(options, codec)
+        if vectors is not None:
+            plan = replace(plan, embedding_size=vectors[1].shape[1])
         if before is not None:
             plan = replace(continued(plan, options), refit=bool(options.refit))
         config = network_config(task, options, plan, codec) if before is None else before.config
         check_metric(options, codec)
-        return cls(options, plan, config, codec, group, random, data, split, before=before)
+        return cls(
+            *(options, plan, config, codec, group, random, data, split),
+            vectors=vectors,
+            before=before,
+        )
 
     def data_identity(self) -> dict[str, str]:
-        """Return the digests of the three sets."""
+        """Return the digests of the three sets, and of the word vectors."""
         sets = {
             "sequences": self.split.training,
             "validation sequences": self.split.validation,
             "test sequences": self.split.test,
         }
-        return {
+        digests = {
             name: "" if examples is None else examples.digest() for name, examples in sets.items()
         }
+        if self.vectors is not None:
+            digests["word vectors"] = hashlib.sha256(self.vectors[1].tobytes()).hexdigest()
+        return digests
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -185,6 +198,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         objective = LabelledObjective(
             self.config, self.plan, self.options, self.group, examples, held, scale, self.rules
         )
+        if self.vectors is not None:
+            objective.network.start_from(*self.vectors)
         return objective, self._schedule(earlier)
 
     def _schedule(self, earlier: Sequence[StageResult]) -> LabelledPlan:
