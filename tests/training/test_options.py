@@ -37,7 +37,7 @@ def test_choices_match_the_code_that_uses_them(name: str, choices: tuple[str, ..
         ({"hidden_size": [8]}, "hidden_size: got [8]; expected a whole number"),
         ({"hidden_size": None, "num_layers": 10**400}, "num_layers: got 1000"),
         ({"weight_decay": 10**400}, "weight_decay: got 1000"),
-        ({"weight_decay": None}, "weight_decay: got None; expected a number from 0.0"),
+        ({"clip": None}, "clip: got None; expected a number above 0"),
         ({"level": np.array(["word", "char"])}, "level: got ['word' 'char']; expected one of"),
         ({"cell": None}, "cell: got None; expected one of rnn"),
         ({"time": [5]}, "time: got [5]; expected a span of time"),
