@@ -199,7 +199,8 @@ def test_a_list_of_names_is_read_by_characters_and_both_orders_get_one_verdict(
         verdicts.append(
             verdict.split(" of the same training text has ")[1].split(" on the test set")[0]
         )
-        assert "DOES NOT BEAT IT (standard error" in verdict
+        # such names have nothing to learn but how often each letter occurs
+        assert "DOES NOT BEAT IT (standard error" in verdict or "NO DIFFERENCE" in verdict
     # the same lines are tested: the n-gram model's loss is the same
     assert verdicts[0] == verdicts[1]
 

@@ -258,3 +258,28 @@ def test_a_cut_is_directly_after_a_border(pieces: list[str], wanted: int, breaks
         assert place == later[0]
     else:
         assert place == (earlier[-1] if earlier else len(whole))
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("given_test", [False, True])
+def test_a_long_text_is_validated_on_stretches_from_all_over_it(
+    level: str, given_test: bool
+) -> None:
+    text = " ".join(f"{number % 700:05}" for number in range(20_400))
+    test = text[-6000:] if given_test else None
+    dataset = load_language_dataset(text, level=level, test=test, min_count=1, documents="file")
+    assert dataset.validation is not None
+    assert dataset.test is not None
+    assert dataset.split == (
+        "stretches from all over the text, 5 %" + ("" if given_test else ", and the last 5 %")
+    )
+    sizes = [len(getattr(dataset, name).starts) for name in SETS]
+    characters = [getattr(dataset, name).facts.characters for name in SETS]
+    # 122,400 characters: six stretches of more than 1,000 for validation
+    assert sizes[:2] == [6, 6]
+    assert dataset.training.facts.files == 1
+    assert characters[1] == pytest.approx(0.05 * len(text), rel=0.02)
+    if not given_test:
+        assert sum(characters) == len(text)
+        # Training reaches to the last stretch, which ends where the test set begins.
+        assert text.endswith(dataset.test.codec.decode(dataset.test.ids).strip())

@@ -110,9 +110,11 @@ class _TextStatistics:
                 " level char may fit this text better"
             )
         examples = sorted(self._examples.items(), key=lambda pair: (-pair[1], pair[0]))
-        encodings = Counter(document.encoding.name for document in documents if document.encoding)
+        # Several stretches of a file are documents of their own.
+        files = {(doc.name, doc.path, id(doc.text)): doc.encoding for doc in documents}
+        encodings = Counter(encoding.name for encoding in files.values() if encoding)
         return CorpusFacts(
-            files=len(documents),
+            files=len(files),
             bytes=self.bytes,
             characters=self.characters,
             tokens=tokens,

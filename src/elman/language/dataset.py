@@ -122,11 +122,16 @@ def _possible_splits(
         return
     if sum(document.characters for document in text) >= SMALL_TEXT_CHARACTERS:
         held_out = options.held_out
-        shares = [held_out / 2] * 2 if test is None else [held_out]
-        sets, split_by = split_documents(text, [1 - held_out, *shares], options, workspace)
-        share = f"{100 * held_out:.3g} % of the"
-        drawn = f"{share} {split_by}, drawn at random"
-        description = f"the last {share} text" if split_by == "end" else drawn
+        # half of the share for validation, half for the test
+        shares = [held_out / 2] * (2 if test is None else 1)
+        sets, split_by = split_documents(text, [1 - sum(shares), *shares], options, workspace)
+        share, half = (f"{100 * part:.3g} %" for part in (sum(shares), held_out / 2))
+        description = f"{share} of the {split_by}, drawn at random"
+        if split_by == "end":
+            description = f"the last {share} of the text"
+        elif split_by == "stretches":
+            last = f", and the last {half}" if test is None else ""
+            description = f"stretches from all over the text, {half}{last}"
         yield description, [*sets, test or ()][:3]
     yield "nothing is held out of so small a text", [text, (), test or ()]
 
@@ -144,7 +149,8 @@ def load_dataset(
 
     A share of the characters, `options.held_out`, is kept out of training: lines, or files if there are many,
     drawn at random, or else the end of the text. One half of it is the validation set, the other half the
-    test set. Nothing is held out of a text below `SMALL_TEXT_CHARACTERS`.
+    test set, if that is not given. The validation set of a long text is made of stretches from all over it.
+    Nothing is held out of a text below `SMALL_TEXT_CHARACTERS`.
 
     Args:
         text: A text, a path of a file or folder, or several of either.

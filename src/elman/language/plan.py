@@ -32,6 +32,8 @@ MAX_EPOCHS = 30.0
 """More passes over a text than this no longer add to the overfitting that the parameters allow."""
 EMBEDDING_SHARE = 1 / 8
 """Share of the embeddings that counts as parameters, because few steps change a rare word's."""
+LONG_AVERAGE = 0.9999
+"""With this decay, an average is over the last tenth of the steps so far."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
 MIN_MUON_SIZE = 128
@@ -59,7 +61,7 @@ class _Scale:
 
 
 _SCALES = {
-    "char": _Scale(512, 180.0, 1.0, math.inf, 7e-3, 5.0, (8, 16)),
+    "char": _Scale(512, 180.0, 0.77, math.inf, 7e-3, 5.0, (8, 16)),
     "word": _Scale(256, 600.0, 0.3, 1200.0, 4e-3, 10.0, (16, 32)),
 }
 
@@ -149,6 +151,11 @@ def resolve(
     sequence_length = options.sequence_length or (
         32 if level == "word" else 64 if budget <= 400 else 128
     )
+    # mean number of steps that a document fills in its lane of a chunk
+    length = min(sequence_length, tokens / max(1, documents))
+    if options.batch_size is None and level == "char":
+        # More short lines are read side by side, so that a step has enough tokens.
+        batch_size *= min(4, max(1, int(sequence_length / (2 * length))))
     sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
     if options.sampled_softmax is not None:
         sampled_softmax = options.sampled_softmax
@@ -159,8 +166,6 @@ def resolve(
     if options.epochs is not None:
         epochs = options.epochs
     elif options.steps is not None:
-        # A document that is shorter than a chunk fills its lane only in part.
-        length = min(sequence_length, tokens / max(1, documents))
         epochs = options.steps * batch_size * length / max(1, tokens)
     else:
         # forward, backward and the weights' gradient: 2 operations for each weight and product
@@ -181,7 +186,9 @@ def resolve(
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
         time=None if small else budget,
         steps=SMALL_TEXT_STEPS if small else None,
-        average=0.0,
+        # A network that overfits is best before the rate has fallen, where the average is better than its
+        # last weights; elsewhere the two are equal.
+        average=LONG_AVERAGE if dropout >= 0.3 and not small else 0.0,
         hidden_size=hidden_size,
         num_layers=num_layers,
         embedding_size=hidden_size,

@@ -28,6 +28,10 @@ SAMPLE_LINES = 1_000_000
 """Only this many lines are measured to find the borders between the sets; more lines even out."""
 MAX_MEAN_REPEATS = 10
 """If lines occur more often than this on average, identical lines are drawn independently."""
+MAX_STRETCHES, MIN_STRETCH = 20, 1000
+"""Largest number, and smallest length in characters, of the stretches that validate a long text."""
+MAX_SPREAD_CHARACTERS = 20_000_000
+"""A longer text is cut at its end only: each stretch costs a pass over the file, and has little to add."""
 
 KEYS = 1 << 32
 _LINE_END_CODE = ord(LINE_END)
@@ -212,13 +216,41 @@ def _cut_at_positions(
     return [_stretch(documents, first, last) for first, last in itertools.pairwise(positions)]
 
 
+def _spread(
+    documents: Sequence[Document], shares: Sequence[float], borders: Sequence[str], count: int
+) -> list[list[Document]]:
+    """Return the sets of a long text, whose validation set is made of `count` stretches from all over it.
+
+    The test set, if there is one, is the end. Training then reaches to the test set, and the validation set
+    is not a chapter of its own, about which the other chapters say less than about themselves.
+    """
+    total = sum(document.characters for document in documents)
+
+    def position(share: float) -> int:
+        wanted = int(share * total + 1e-6)
+        cuts = (_cut_position(documents, wanted, border) for border in borders)
+        return next((cut for cut in cuts if cut < total), total) if borders else wanted
+
+    rest = shares[0] + shares[1]
+    end = position(rest) if len(shares) > 2 else total
+    sets: list[list[Document]] = [[], []]
+    at = 0
+    for index in range(count):
+        cut = position((rest * index + shares[0]) / count)
+        stop = end if index == count - 1 else position(rest * (index + 1) / count)
+        sets[0] += _stretch(documents, at, cut)
+        sets[1] += _stretch(documents, cut, stop)
+        at = stop
+    return sets if len(shares) < 3 else [*sets, _stretch(documents, end, total)]
+
+
 def split_documents(
     documents: Sequence[Document],
     shares: Sequence[float],
     options: LanguageOptions,
     workspace: Path | None,
 ) -> tuple[list[list[Document]], str]:
-    """Return the documents of each set, and by what they were split: "lines", "files" or "end".
+    """Return the documents of each set, and by what they were split: "lines", "files", "end" or "stretches".
 
     Lines or files are drawn at random, or the text is cut at positions: a text of words at white space, or
     at other borders of words.
@@ -249,4 +281,8 @@ def split_documents(
         )
     # The second border is tried where the first one never occurs, as in a text without white space.
     borders = [LINE_END] if lines else [r"\s", r"\W"] if options.level == "word" else []
+    total = sum(document.characters for document in documents)
+    stretches = min(MAX_STRETCHES, int(shares[1] * total) // MIN_STRETCH)
+    if held_out_from == "auto" and not lines and stretches > 1 and total <= MAX_SPREAD_CHARACTERS:
+        return _spread(documents, shares, borders, stretches), "stretches"
     return _cut_at_positions(documents, shares, borders), "end"
