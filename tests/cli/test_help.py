@@ -35,7 +35,17 @@ def has_option(text: str, name: str) -> bool:
 def test_commands_are_listed_in_the_order_of_their_use(run: Any) -> None:
     ran = run("--help")
     commands = ran.out[ran.out.index("Commands") :]
-    names = ["train", "predict", "generate", "evaluate", "explain", "units", "score", "serve"]
+    names = [
+        "train",
+        "tune",
+        "predict",
+        "generate",
+        "evaluate",
+        "explain",
+        "units",
+        "score",
+        "serve",
+    ]
     names += ["info", "demo", "bench", "reproduce"]
     assert [line.split()[1] for line in commands.splitlines()[1 : len(names) + 1]] == names
 

@@ -9,9 +9,11 @@ from elman.cli.reproduce import reproduce
 from elman.cli.serve import serve
 from elman.cli.task_options import TrainCommand
 from elman.cli.train import train
+from elman.cli.tune import tune
 from elman.cli.units import units
 
-app.command("train", cls=TrainCommand)(train)
+for training in (train, tune):
+    app.command(training.__name__, cls=TrainCommand)(training)
 for command in (
     predict,
     generate,

@@ -64,6 +64,10 @@ _MAX_METAVAR_CHARACTERS = 26
 _DEFAULT = "(default:"
 
 
+# Commands that have the options of another one.
+_SAME_OPTIONS = {"tune": "train"}
+
+
 class Declared(NamedTuple):
     """The declaration of an option by one class."""
 
@@ -187,7 +191,8 @@ def with_task_options(function: Callable[..., None]) -> Callable[..., None]:
     """
     panels = [*dict.fromkeys(task.panel for task in TASKS.values())]
     placed = []  # pairs of the number of the panel, -1 for a shared one, and the option
-    for name, by_task in _declared_by_task(function.__name__).items():
+    command = _SAME_OPTIONS.get(function.__name__, function.__name__)
+    for name, by_task in _declared_by_task(command).items():
         declarations = [*by_task.values()]
         own = {TASKS[task].panel for task in by_task}
         panel = own.pop() if len(own) == 1 else declarations[0].group

@@ -99,13 +99,7 @@ def train(
 
     values = given(options)
     trained = None if start is None else _trained(start, output)
-    task, reason = guess_task(task_name, files, values, trained)
-    # A table without any option about its columns is more likely a mistake than a text.
-    if not reason and (likely := likely_command(files)):
-        raise OptionError("--task", got="nothing for a table", remedy=likely)
-    # Find mistakes in options and in the name of the output before the data are read, which may take long.
-    check_options("train", task, values)
-    task.options.from_values(values)
+    task, reason = checked_task(task_name, files, values, trained)
     if trained is not None:
         values = adopted(task.options, values, task.name, trained)
     check_output(Path(output))
@@ -127,6 +121,19 @@ def train(
     # The best network so far is saved, but a script must see that the run did not end by itself.
     if outcome.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def checked_task(
+    name: str | None, files: list[str], values: Values, trained: Model | None = None
+) -> tuple[type[Task], str]:
+    """Return the task and its reason, after a check of the options, before the data are read."""
+    task, reason = guess_task(name, files, values, trained)
+    # A table without any option about its columns is more likely a mistake than a text.
+    if not reason and (likely := likely_command(files)):
+        raise OptionError("--task", got="nothing for a table", remedy=likely)
+    check_options("train", task, values)
+    task.options.from_values(values)
+    return task, reason
 
 
 def _trained(start: str, output: str) -> Model:

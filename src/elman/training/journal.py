@@ -33,6 +33,8 @@ class Run:
     """A function that is called with every event."""
     before: Model | None = None
     """The trained model that this run trains further, if any."""
+    pause: float | None = None
+    """Seconds of its first stage after which the run pauses, to be resumed later; None for no pause."""
 
     @classmethod
     def of(

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import torch
 
@@ -59,6 +59,10 @@ class Outcome:
     """"budget", "early", "interrupted", or "complete" where the run to resume had finished before."""
 
 
+class PausedRunError(Exception):
+    """The run has paused, as `Run.pause` asked; its checkpoint is written, and no model."""
+
+
 def train(
     prepare: Callable[[Group, Randomness], Recipe[ObjectiveT]],
     options: RecurrentOptions,
@@ -71,7 +75,7 @@ def train(
         options: The options of the task.
         run: The files of the run, and the function that watches it.
 
-    Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+    Raises DataError, OptionError, OutputError, ModelFileError, DivergedError; PausedRunError for a pause.
     """
     # A device that cannot be used is an error before any data is read.
     device = choose_device(options.device, options.precision)
@@ -98,14 +102,24 @@ def train(
         if unfinished and not run.resume:
             output.warn("the unfinished run is replaced; --resume would have gone on with it")
             store.clear()
-        return Trainer(recipe, store, output).run(snapshot)
+        return Trainer(recipe, store, output, run.pause).run(snapshot)
 
 
 class Trainer(Generic[ObjectiveT]):
     """Trains the stages of a recipe one after the other and writes the model."""
 
-    def __init__(self, recipe: Recipe[ObjectiveT], store: Store, output: Output) -> None:
-        """Prepare a run that keeps its checkpoints in `store` and its model and events in `output`."""
+    def __init__(
+        self,
+        recipe: Recipe[ObjectiveT],
+        store: Store,
+        output: Output,
+        pause: float | None = None,
+    ) -> None:
+        """Prepare a run that keeps its checkpoints in `store` and its model and events in `output`.
+
+        With `pause`, its first stage is interrupted after so many seconds.
+        """
+        self.pause = math.inf if pause is None else pause
         self.recipe, self.store, self.output = recipe, store, output
         self.group, self.random = recipe.group, recipe.random
         self.earlier: list[StageResult] = []
@@ -196,7 +210,13 @@ class Trainer(Generic[ObjectiveT]):
                     self._recover(good, f"the held-out loss is {value}")
                     continue
                 if (ended := self.pace.end(progress)) is not None:
+                    if self._pauses:
+                        self._pause(good)
                     return ended
+            if self._pauses and progress.elapsed >= self.pause:
+                # The event tells the measure; later the run goes on as if it had not been taken.
+                self._evaluate()
+                self._pause(good)
             self.pace.before_step(progress)
             if progress.step % SNAPSHOT_EVERY_STEPS == 0:
                 pending = self.state.capture(self.group, self.random)
@@ -215,6 +235,15 @@ class Trainer(Generic[ObjectiveT]):
             good = pending
             report.add(step, progress, self.pace.share_done(progress))
         return self._interrupt(good)
+
+    @property
+    def _pauses(self) -> bool:
+        """Whether this stage is to pause, at the latest at its end."""
+        return self.pause < math.inf and not self.earlier
+
+    def _pause(self, good: Snapshot) -> NoReturn:
+        self.store.save(good)
+        raise PausedRunError
 
     def _interrupt(self, good: Snapshot) -> str:
         """End the stage at once; `good` is the snapshot that a later run goes on from."""
@@ -289,6 +318,7 @@ class Trainer(Generic[ObjectiveT]):
                 "event": "evaluation",
                 "step": progress.step,
                 "best": better,
+                "measure": value,
                 **measure.facts,
                 "evaluation_seconds": round(seconds, 3),
             }
