@@ -5,7 +5,7 @@ would only reach after a part of the training.
 
 Source: O. Levy and Y. Goldberg, "Neural Word Embedding as Implicit Matrix Factorization" (2014), section 4:
 a low-rank factor of the matrix of positive pointwise mutual information. The factor is computed from products
-with random vectors (N. Halko, P. Martinsson and J. Tropp, arXiv:0909.4061, algorithms 4.4 and 5.3).
+with random vectors (N. Halko, P. Martinsson and J. Tropp, arXiv:0909.4061, algorithms 4.4 and 5.1).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ WINDOW = 4
 """Largest distance between two words that counts as near."""
 COUNTED_TOKENS = 2_000_000
 """Largest number of tokens at the beginning of a text that are counted."""
-SPARE_DIRECTIONS, PRODUCTS = 10, 3
-"""Random vectors beyond those that are needed, and products of the matrix with all of them."""
+SPARE_DIRECTIONS, PRODUCTS = 10, 2
+"""Random vectors beyond those that are needed, and products of matrix and transpose with all of them."""
 
 
 @one_thread()  # for the same numbers whatever the number of threads
@@ -50,11 +50,11 @@ def cooccurrence_embeddings(
         following += sparse.coo_array((weights, pairs), shape=(V, V)).tocsr()
     near = (following + following.T).tocoo()
     total = np.maximum(near.sum(axis=1), 1e-9)
-    # The mean of the information about either word from the other one. The power keeps rare words from having
-    # the largest information: O. Levy, Y. Goldberg and I. Dagan (2015), section 3.2.
-    log_share = (np.log(total) + np.log(total**0.75 / (total**0.75).sum())) / 2
+    # A power of less than one keeps rare neighbours from having the largest information: O. Levy, Y. Goldberg
+    # and I. Dagan (2015), section 3.2.
+    share = total**0.75 / (total**0.75).sum()
     row, column = near.coords
-    information = np.log(near.data) - log_share[row] - log_share[column]
+    information = np.log(near.data) - np.log(total)[row] - np.log(share)[column]
     positive = information > 0
     pairs = row[positive], column[positive]
     matrix = sparse.coo_array((information[positive], pairs), shape=(V, V)).tocsr()
@@ -62,9 +62,9 @@ def cooccurrence_embeddings(
     random = np.random.default_rng(seed)
     basis = random.standard_normal((V, embedding_size + SPARE_DIRECTIONS), np.float32)
     for _ in range(PRODUCTS):
-        basis = np.linalg.qr(matrix @ basis)[0]
-    values, vectors = np.linalg.eigh(basis.T @ (matrix @ basis))
-    largest = np.argsort(-np.abs(values))[:embedding_size]
-    embeddings = (basis @ vectors[:, largest]) * np.sqrt(np.abs(values[largest]))
+        basis = np.linalg.qr(matrix.T @ (matrix @ basis))[0]
+    left, triangle = np.linalg.qr(matrix @ basis)
+    rotation, singular, _ = np.linalg.svd(triangle)
+    embeddings = left @ (rotation * np.sqrt(singular))[:, :embedding_size]
     scale = np.sqrt(np.square(embeddings).mean() * embedding_size)
     return np.asarray(embeddings / max(1e-9, scale), np.float32)
