@@ -166,6 +166,7 @@ def test_training_adds_the_part_and_explanations_include_it() -> None:
     for method in (DECOMPOSITION, INTEGRATED):
         for of in ("steps", "channels"):
             told = model.explain(others[0], target="fast", method=method, of=of)
+            assert "Convolutions count at the middle" in told.note
             total = told.contributions.sum() + told.bias + told.residual
             assert total == pytest.approx(told.score, abs=1e-4)
             score = without.explain(others[0], target="fast", method=method, of=of).score

@@ -33,8 +33,8 @@ LEVELS = 16
 """Thresholds of each channel."""
 MAX_KERNEL_CHANNELS = 9
 """Channels that one convolution adds up at most, as in MiniRocket for several channels."""
-SAMPLED_SEQUENCES, SAMPLED_STEPS = 64, 100_000
-"""Training sequences and time steps of which the thresholds are quantiles."""
+SAMPLED_SEQUENCES, CONVOLVED_SEQUENCES, SAMPLED_STEPS = 64, 8, 100_000
+"""Training sequences, for levels and for convolutions, and their steps, of which thresholds are quantiles."""
 STEPS_PER_BLOCK = 4096
 """Time steps that are convolved at once, so that they stay in the cache."""
 _ARRAYS: dict[str, tuple[type[np.generic], int]] = {
@@ -92,20 +92,18 @@ class Convolutions:
         B = max(1, features // (D * K))
         # multiples of the golden ratio spread evenly between 0 and 1
         quantiles = (np.arange(1, D * K * B + 1) * (1 + math.sqrt(5)) / 2 % 1).reshape(D, K, B)
-        sampled = draw.permutation(len(sequences))[:SAMPLED_SEQUENCES]
-        rows = np.concatenate([sequences[row] for row in sampled])
-        rows = rows[draw.permutation(len(rows))[:SAMPLED_STEPS]]
+        rows = np.concatenate(_sample(sequences, SAMPLED_SEQUENCES, draw))
         levels = np.quantile(rows, (np.arange(LEVELS) + 0.5) / LEVELS, axis=0)
         thresholds = np.empty((D, K, B), np.float32)
         found = cls(dilations, channels, thresholds, levels.astype(np.float32))
-        # the sequence of which the thresholds of each convolution are quantiles
-        source = draw.integers(len(sampled), size=(D, K))
-        for index, row in enumerate(sampled.tolist()):
-            for d in np.flatnonzero((source == index).any(axis=1)).tolist():
-                for kernels, _, values in found.convolved(sequences[row][:, None], d):
-                    for k in np.flatnonzero(source[d, kernels] == index).tolist():
-                        kernel = kernels[k]
-                        thresholds[d, kernel] = np.quantile(values[:, 0, k], quantiles[d, kernel])
+        for d in range(D):
+            sampled = _sample(sequences, CONVOLVED_SEQUENCES, draw)
+            every = [found.convolved(sequence[:, None], d) for sequence in sampled]
+            # the convolutions of all sampled sequences by half of the kernels
+            for parts in zip(*every, strict=True):
+                values = np.concatenate([part[:, 0] for _, _, part in parts])
+                for column, kernel in enumerate(parts[0][0].tolist()):
+                    thresholds[d, kernel] = np.quantile(values[:, column], quantiles[d, kernel])
         return found
 
     @property
@@ -166,6 +164,18 @@ class Convolutions:
         return shares
 
 
+def _sample(
+    sequences: Sequence[np.ndarray], count: int, draw: np.random.Generator
+) -> list[np.ndarray]:
+    """Return so many random sequences, cut to `SAMPLED_STEPS` in all."""
+    sampled, room = [], SAMPLED_STEPS
+    for row in draw.permutation(len(sequences))[:count].tolist():
+        if room:
+            sampled.append(sequences[row][:room])
+            room -= len(sampled[-1])
+    return sampled
+
+
 @dataclass(frozen=True, eq=False)
 class ConvolutionPart(WidePart):
     """A linear model of the features of random convolutions.
@@ -174,6 +184,7 @@ class ConvolutionPart(WidePart):
     """
 
     kind = "convolutions"
+    note = "Convolutions count at the middle step of their kernel, against their mean in training."
     convolutions: Convolutions
     means: np.ndarray
     """float32 ``[F]``: means of the features in training."""
