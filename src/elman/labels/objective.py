@@ -24,6 +24,8 @@ from elman.training.objective import Measure, Objective
 
 SEQUENCES_PER_BATCH = 64
 """Sequences in a batch when the network is only measured."""
+CHAIN_LOSS_SHARE = 0.7
+"""Share of the loss of whole sequences of chained tags; the rest is that of single steps."""
 SEQUENCES_TO_CALIBRATE = 1000
 """Held-out sequences by which the temperature of chained tags is fitted, at most."""
 
@@ -104,13 +106,6 @@ class LabelledObjective(Objective):
         if self.config.kind.is_number:
             # logits [M, B, 1] of M members, and targets [B]
             return torch.square(logits[..., 0] - targets).sum() / len(logits)
-        if self.rules is not None:
-            sizes = batch.steps.sizes.tolist()
-            losses = [
-                chain.losses(rows, targets, sizes, self.rules)
-                for chain, rows in zip(self.network.chains, logits, strict=True)
-            ]
-            return torch.stack(losses).mean()
         # logits [M, N, K] of M members become [M·N, K]
         total = functional.cross_entropy(
             logits.flatten(0, 1),
@@ -120,6 +115,14 @@ class LabelledObjective(Objective):
             label_smoothing=plan.label_smoothing,
             reduction="sum",
         )
+        if self.rules is not None:
+            sizes = batch.steps.sizes.tolist()
+            chained = [
+                chain.losses(rows, targets, sizes, self.rules)
+                for chain, rows in zip(self.network.chains, logits, strict=True)
+            ]
+            # the loss of single steps, which is smoothed, keeps the logits from growing too sure
+            total = torch.lerp(total, torch.stack(chained).sum(), CHAIN_LOSS_SHARE)
         return total / len(logits)
 
     def logits(self, examples: EncodedExamples) -> tuple[np.ndarray, np.ndarray]:
