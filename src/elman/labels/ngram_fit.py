@@ -33,6 +33,7 @@ from elman.labels.ngrams import (
 MAX_TEXTS = 100_000
 MAX_WEIGHTS, MAX_NGRAMS = 4_000_000, 200_000
 """Limits of a model's file: of more n-grams those in the most texts are kept."""
+NONE = np.empty(0, np.int64)
 WORDS, LETTERS, CHARACTERS = 2, 5, 5
 """Longest n-grams of words, of letters inside a word, and of characters where those are the tokens."""
 
@@ -78,7 +79,11 @@ def fit_ngrams(
     outputs = 1 if codec.labels is None else len(codec.labels)
     ends = range(TEXTS_PER_BLOCK, len(rows), TEXTS_PER_BLOCK)
     blocks = np.split(rows, ends)
-    found = [reader.read(examples.encoded, block.tolist()) for block in blocks]
+    # only explanations ask what an n-gram covers; millions of such numbers would fill the memory
+    found = [
+        reader.read(examples.encoded, block.tolist())._replace(first=NONE, width=NONE)
+        for block in blocks
+    ]
     keys, texts = _frequent(found, len(rows), min(MAX_NGRAMS, MAX_WEIGHTS // outputs))
     if not len(keys):
         return None
