@@ -36,8 +36,9 @@ LONG_AVERAGE = 0.9999
 """With this decay, an average is over the last tenth of the steps so far."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
-MIN_MUON_SIZE = 128
-"""Smallest layers that Muon trains by default: smaller ones were only measured with AdamW."""
+MIN_MUON_SIZE, MIN_MUON_TOKENS = 128, 200_000
+"""Smallest layers and texts that Muon trains by default: smaller layers were only measured with AdamW, and
+smaller texts are read so often that both end alike."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,10 @@ def resolve(
     num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
     embedding_size = options.embedding_size or hidden_size
     gates = find(options.cell, options.activation).G
-    muon = level == "char" and gates > 1 and hidden_size >= MIN_MUON_SIZE
+    large = hidden_size >= MIN_MUON_SIZE and tokens >= MIN_MUON_TOKENS
+    muon = level == "char" and gates > 1 and large
     optimizer = options.optimizer or ("muon" if muon else "adamw")
-    # A step of Muon takes longer whatever the batch, so it gets a larger batch, which Muon uses well.
+    # The products of a Muon step do not depend on the batch, so a larger batch makes them a smaller share.
     batch_size = options.batch_size or scale.batch_size(tokens) * (2 if optimizer == "muon" else 1)
     sequence_length = options.sequence_length or (
         32 if level == "word" else 64 if budget <= 400 else 128
