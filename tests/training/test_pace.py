@@ -117,3 +117,14 @@ def test_a_stage_can_stop_before_the_end_of_its_schedule() -> None:
     assert short.end(Progress(step=40)) == "budget"
     # the learning rate follows the whole schedule
     assert short.rate_share(Progress(step=39)) == whole.rate_share(Progress(step=39)) > 0.5
+
+
+def test_of_steps_and_time_the_one_that_comes_first_ends_the_run() -> None:
+    plan = Schedule.of(ClassifierOptions(), batch_size=16, learning_rate=1.0, average=0.0)
+    pace = Pace(replace(plan, time=100.0, epochs=2.0), 10)
+    assert pace.share_done(Progress(step=5, elapsed=20.0)) == 0.5
+    assert pace.share_done(Progress(step=5, elapsed=80.0)) == 0.8
+    assert pace.share_done(Progress(step=10, elapsed=20.0)) == 1.0
+    assert pace.rate_share(Progress(step=5, elapsed=80.0)) < pace.rate_share(
+        Progress(step=5, elapsed=20.0)
+    )

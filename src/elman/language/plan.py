@@ -10,7 +10,7 @@ texts, which docs/recipes.md lists.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elman.cells import find
 from elman.language.options import DEFAULT_TIME, LanguageOptions
@@ -29,7 +29,9 @@ REFERENCE_FLOPS = 2.8e11
 TOKEN_SECONDS = 2e-6
 """Time that a token takes whatever the size of the network."""
 MAX_EPOCHS = 30.0
-"""More passes over a text than this no longer add to the overfitting that the parameters allow."""
+"""Passes over a text after which a budget of time ends early: more of them only made networks worse."""
+MIN_STEPS = 1500
+"""Steps that a budget of time may take on a short text, however many epochs they are."""
 EMBEDDING_SHARE = 1 / 8
 """Share of the embeddings that counts as parameters, because few steps change a rare word's."""
 LONG_AVERAGE = 0.9999
@@ -95,7 +97,7 @@ def default_hidden_size(level: str, tokens: int, budget: float) -> int:
 
 def overfitting(parameters: float, tokens: int, epochs: float) -> float:
     """Return how much a network can learn its text by heart: parameters for each token, times epochs."""
-    return parameters / max(1, tokens) * min(epochs, MAX_EPOCHS)
+    return parameters / max(1, tokens) * epochs
 
 
 def default_dropout(overfit: float) -> float:
@@ -158,6 +160,7 @@ def resolve(
     if options.batch_size is None and level == "char":
         # More short lines are read side by side, so that a step has enough tokens.
         batch_size *= min(4, max(1, int(sequence_length / (2 * length))))
+    most_epochs = max(MAX_EPOCHS, MIN_STEPS * batch_size * length / max(1, tokens))
     sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
     if options.sampled_softmax is not None:
         sampled_softmax = options.sampled_softmax
@@ -172,14 +175,14 @@ def resolve(
     else:
         # forward, backward and the weights' gradient: 2 operations for each weight and product
         token_seconds = TOKEN_SECONDS + 6 * (recurrent + output) / REFERENCE_FLOPS
-        epochs = budget / token_seconds / max(1, tokens)
+        epochs = min(most_epochs, budget / token_seconds / max(1, tokens))
     parameters = recurrent + EMBEDDING_SHARE * vocabulary_size * embedding_size
     dropout = default_dropout(overfitting(parameters, tokens, epochs))
     if small:
         dropout = SMALL_TEXT_DROPOUT
     rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.4
     rate *= (scale.hidden_size / hidden_size) ** 0.25
-    return Plan.of(
+    plan = Plan.of(
         options,
         batch_size=batch_size,
         learning_rate=_rounded(min(8e-3 if hidden_size > 64 else 1e-2, max(2e-3, rate))),
@@ -201,3 +204,5 @@ def resolve(
         sequence_length=sequence_length,
         sampled_softmax=sampled_softmax,
     )
+    # The limit in epochs is always there, whatever the estimate says, so that a fast machine stops there too.
+    return plan if small or plan.time is None else replace(plan, epochs=most_epochs)

@@ -75,6 +75,9 @@ class Pace:
             return 1.0
         if self.steps is not None:
             done = progress.step / self.steps
+            if schedule.time is not None:
+                # Steps and time are both limits; the one that comes first ends the run.
+                done = max(done, progress.elapsed / (schedule.time - self.reserve))
             # The clock counts only on a slow machine, so that all others train the same network.
             if schedule.limit is not None and 2 * progress.elapsed > schedule.limit:
                 done = max(done, progress.elapsed / schedule.limit)
@@ -98,7 +101,7 @@ class Pace:
         if done == progress.evaluated or progress.step == 0:
             return False
         apart = 1 / self.schedule.evaluations
-        if self.steps is None:
+        if self.steps is None or self.schedule.time is not None:
             budget = self.schedule.time or math.inf
             # Slow evaluations are further apart, so that most of the time goes into training.
             apart = max(apart, self.evaluation_seconds / (EVALUATION_SHARE * budget))
@@ -116,7 +119,7 @@ class Pace:
 
     def total_steps(self, progress: Progress) -> int:
         """Return the number of steps of the whole stage, estimated where the clock ends it."""
-        if self.steps is not None:
+        if self.steps is not None and self.schedule.time is None:
             return self.steps
         # steps so far over the share of the time that they took
         return max(1, round(progress.step / max(1e-9, self.share_done(progress))))

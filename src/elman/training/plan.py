@@ -15,7 +15,10 @@ DEFAULTS = {"weight_decay": 0.01, "precision": "float32"}
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Length and optimizer settings of a run; one of `time` (seconds), `epochs` and `steps` is its budget."""
+    """Length and optimizer settings of a run; one of `time` (seconds), `epochs` and `steps` is its budget.
+
+    With both `time` and `epochs`, the one that comes first ends the run.
+    """
 
     time: float | None
     epochs: float | None

@@ -194,6 +194,8 @@ def _training_fact(event: Facts, task: TaskDisplay) -> str:
         budget = f"at most {duration(plan['limit'])}, until the validation measure stops improving,"
     elif plan["time"] is not None:
         budget = duration(plan["time"])
+        if plan["epochs"] is not None:
+            budget += f", or {plan['epochs']:.3g} epochs if these take less time,"
     elif plan["steps"]:
         budget = count(plan["steps"], "step")
     else:
