@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from elman.cli import main
 from elman.reproduce import measures, results, row
 from elman.reproduce.row import Measured, Trial, all_rows, declared
+from elman.training.output import Output
 
 DRAW = np.random.default_rng(0)
 WORDS = ["fly", "boston", "please", "cheap", "monday", "good", "bad", "seat"]
@@ -159,6 +162,31 @@ def test_a_finished_model_is_not_trained_again(folder: Path, tmp_path: Path) -> 
     assert measures.shuffled_lines(trial, 100) == first
     assert model.stat().st_mtime_ns == written
     assert trial.trained[0] == trial.trained[1]
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_to_the_same_figure(
+    reproduce: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("names", "--steps", "20", "--seeds", "1", "--json")
+    other = ("--results", str(tmp_path / "other"), "--models", str(tmp_path / "whole"))
+    _, whole, _ = reproduce(*options, *other)
+    emit, events = Output.emit, list[str]()
+
+    def interrupt_once(output: Output, event: dict[str, Any]) -> None:
+        emit(output, event)
+        if event["event"] == "evaluation" and "evaluation" not in events:
+            os.kill(os.getpid(), signal.SIGINT)
+        events.append(event["event"])
+
+    monkeypatch.setattr(Output, "emit", interrupt_once)
+    code, out, _ = reproduce(*options)
+    assert (code, out) == (130, "")
+    assert [*(tmp_path / "models").rglob("state.safetensors")]
+    code, out, _ = reproduce(*options)
+    assert code == 0
+    assert "resume" in events
+    assert json.loads(out)["mean"] == json.loads(whole)["mean"]
 
 
 def test_seeds_are_kept_after_an_interruption(
