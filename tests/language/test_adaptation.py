@@ -285,6 +285,17 @@ def test_strengths_are_chosen_on_the_validation_text(make: Callable[..., Model])
     assert tamed.rate < wild.rate
     assert adapted_losses(network, text, tamed)[0] < adapted_losses(network, text, wild)[0]
     assert choose_strengths(network, text, Adaptation()) == Adaptation()
+    shares = Adaptation(rate=0.01, decay=0.9, cache_share=0.9)
+    assert choose_strengths(network, text, shares).cache_share < 0.9
+
+
+def test_a_network_that_diverges_is_an_error(make: Callable[..., Model]) -> None:
+    model = make("rnn", activation="linear", level="word")
+    rules, text = Adaptation(rate=1e3, segment=4), TEXT["word"] * 9
+    with pytest.raises(InputError, match="overflow while the network adapts: got rate 1000"):
+        Stream(model, rules).feed(text)
+    tokens = Tokens(model.codec.encode(text), np.zeros(1, np.int64))
+    assert choose_strengths(Network(model), tokens, rules).rate < rules.rate
 
 
 def test_errors(make: Callable[..., Model]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
 
+from elman.errors import InputError
 from elman.language.adaptation import Adaptation
 from elman.language.adapted_network import AdaptedNetwork
 from elman.language.batches import Tokens
@@ -72,7 +74,18 @@ def choose_strengths(network: Network, valid: Tokens, start: Adaptation) -> Adap
         # A part that is off stays off; a rate of 0 leaves no decay to choose.
         if not (start.rate if part == "weights" else start.cache_share):
             continue
-        candidates = [replace(start, **{name: getattr(start, name) * f}) for f in factors]
-        losses = [adapted_losses(network, valid, c.only(part))[1] for c in candidates]
+        highest = 0.99 if name in ("decay", "cache_share") else math.inf
+        values = [min(getattr(start, name) * factor, highest) for factor in factors]
+        candidates = [replace(start, **{name: value}) for value in values]
+        losses = [_loss_or_infinity(network, valid, c.only(part)) for c in candidates]
         start = candidates[int(np.argmin(losses))]
     return start
+
+
+def _loss_or_infinity(network: Network, text: Tokens, settings: Adaptation) -> float:
+    """Return the loss with both parts, or infinity where the network has diverged."""
+    try:
+        loss = float(adapted_losses(network, text, settings)[1])
+    except InputError:
+        return math.inf
+    return loss if math.isfinite(loss) else math.inf

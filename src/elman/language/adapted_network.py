@@ -17,7 +17,7 @@ import numpy as np
 from elman.engine import kernel as native
 from elman.engine.passage import Passage
 from elman.engine.pauses import one_thread
-from elman.errors import OptionError
+from elman.errors import InputError, OptionError
 from elman.language.adaptation import Adaptation
 from elman.language.continuous_cache import Cache
 from elman.language.network import Network
@@ -115,10 +115,9 @@ class AdaptedNetwork(Network):
             if ended:
                 self._step()
                 state = self.start
-        self._passage, self._after = (
-            None,
-            state,
-        )  # only passes within a call are kept, to save memory
+        # A pass is only kept within a call, because it holds memory of the kernel.
+        self._passage = None
+        self._after = state
         return np.concatenate(scores, axis=1), state
 
     def _continue_from(self, state: np.ndarray) -> None:
@@ -143,7 +142,11 @@ class AdaptedNetwork(Network):
 
     def _record(self, tokens: np.ndarray | list[int], state: np.ndarray) -> Passage:
         x = self.embedding[tokens][:, None]
-        return self._recorder.read(x, self.layer_states(state[None]))
+        try:
+            return self._recorder.read(x, self.layer_states(state[None]))
+        except InputError:
+            what, remedy = "the states overflow while the network adapts", "lower the rate"
+            raise InputError(what, got=f"rate {self.settings.rate:g}", remedy=remedy) from None
 
     def _predict(self, hidden: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the log probabilities ``[2, N]`` of ``targets [N]`` after outputs ``hidden [N, H]``.
@@ -178,14 +181,13 @@ class AdaptedNetwork(Network):
     def _step(self) -> None:
         """Take a gradient step on the segment, if there is one, and begin a new segment."""
         if self._targets and self.settings.rate:
-            gradients = self._gradients()
-            if all(np.isfinite(gradient).all() for _, gradient in gradients.values()):
+            # What overflows is found by the next read.
+            with np.errstate(over="ignore", invalid="ignore"):
                 self._steps += 1
-                for name, (rows, gradient) in gradients.items():
+                for name, (rows, gradient) in self._gradients().items():
                     self._move(name, rows, gradient)
-                self.__dict__.pop(
-                    "start", None
-                )  # the cached start state belongs to the old weights
+                # The cached start state belongs to the old weights.
+                self.__dict__.pop("start", None)
         self._forget_segment()
 
     def _gradients(self) -> dict[str, tuple[Rows, np.ndarray]]:
