@@ -136,6 +136,20 @@ def test_a_text_is_evaluated(folder: Path, run: Any) -> None:
     assert "gram" in run("evaluate", folder / "char.safetensors", folder / "manual.txt").out
 
 
+def test_a_model_adapts_to_the_text(folder: Path, run: Any) -> None:
+    model, text = folder / "char.safetensors", folder / "manual.txt"
+    ran = run("evaluate", model, text, "--adapt", "--json")
+    assert ran.json["weights_loss"] < ran.json["loss"]
+    assert ran.json["cache_loss"] is None  # the cache is off for characters
+    assert "learning on" in run("evaluate", model, text, "--adapt").out
+    question = text.read_text("utf-8")[:300].replace("\n", " ")
+    plain, adapted = (
+        run("predict", model, question, "--json", *more).json["predictions"]
+        for more in ([], ["--adapt"])
+    )
+    assert plain != adapted
+
+
 def test_info_shows_the_card(folder: Path, run: Any) -> None:
     card = run("info", folder / "char.safetensors", "--json").json
     assert card["network"]["hidden_size"] == 16
@@ -276,6 +290,7 @@ BAD = [
     (["generate", "{model}", "--top-p", "2"], "--top-p: got 2"),
     (["generate", "{model}", "-n", "-5"], "got -5"),
     (["evaluate", "{model}", "{missing}"], "missing.txt"),
+    (["evaluate", "{model}", "{text}", "--valid", "{text}"], "valid: got a text without adapt"),
     (["info", "{empty}"], "empty.txt"),
     (["train", "{text}", "-o", "{out}", "--epochs", "1e308"], "epochs: got 1e+308"),
     (["train", "{text}", "-o", "{blocked}"], "a file where a folder"),

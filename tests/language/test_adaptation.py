@@ -81,7 +81,7 @@ def learn_in_torch(model: Model, ids: np.ndarray, rules: Adaptation) -> np.ndarr
                     assert weight.grad is not None
                     squares[name] += weight.grad**2
                     mean = squares[name].mean() / steps
-                    rms = ((squares[name] + 100 * mean) / (steps + 100)).sqrt()
+                    rms = ((squares[name] + 300 * mean) / (steps + 300)).sqrt()
                     move = rules.decay * rms / mean.sqrt() * (weight - stored[name])
                     move += rules.rate * weight.grad / rms
                     # Tokens that are not read in this segment keep their embeddings.

@@ -31,7 +31,7 @@ SMALL_VOCABULARY = 1024
 """Largest vocabulary all of whose tokens take part in every gradient step."""
 SEGMENT_WITHOUT_STEPS = 64
 """Tokens that are read at once if only the cache adapts."""
-PRIOR_STEPS = 100.0
+PRIOR_STEPS = 300.0
 """Steps for which the mean over a whole array stands in for the mean square of each of its numbers."""
 
 
