@@ -199,15 +199,14 @@ class Task(ABC):
 
     variations: ClassVar[tuple[Mapping[str, float | str], ...]] = (
         {"learning_rate": 2},
-        {"learning_rate": 0.5},
-        {"hidden_size": 2},
         {"dropout": 0.5},
+        {"hidden_size": 2},
+        {"learning_rate": 0.5},
         {"dropout": 1.5},
         {"num_layers": 2},
-        {"hidden_size": 2, "dropout": 1.5},
     )
     """Configurations that `elman tune` compares with the defaults: factors of the numbers of the default
-    plan, the most promising ones first."""
+    plan, the most promising ones first. Later ones take part where the user has chosen an option himself."""
 
     classes: ClassVar[dict[str, str]]
     """Module and name of each class below, such as "elman.language.config:NetworkConfig" for "config"."""

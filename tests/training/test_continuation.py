@@ -258,3 +258,14 @@ def test_a_model_with_a_wide_part_learns_new_labels_and_characters(tmp_path: Pat
     np.testing.assert_allclose(shares / shares.sum(axis=1, keepdims=True), known, atol=1e-5)
     again = SequenceClassifier.from_file(saved(model, tmp_path))
     assert again.model_.digest() == model.model_.digest()
+
+
+def test_a_tagger_of_entities_learns_a_new_kind_of_entity() -> None:
+    words, tags = [["I", "see", "New", "York"]] * 16, [["O", "O", "B-LOC", "I-LOC"]] * 16
+    model = SequenceTagger(**TINY | {"steps": 60}, refit=False, learning_rate=0.05).fit(words, tags)
+    assert model.predict(words[:1]) == tags[:1]
+    more = [["I", "see", "Ada", "Byron"]] * 16
+    new = [["O", "O", "B-PER", "I-PER"]] * 16
+    model.partial_fit(more * 2 + words, new * 2 + tags)
+    assert model.classes_.tolist() == ["B-LOC", "B-PER", "I-LOC", "I-PER", "O"]
+    assert model.predict([more[0], words[0]]) == [new[0], tags[0]]

@@ -30,6 +30,8 @@ Variation: TypeAlias = Mapping[str, float | str]
 
 RACE_SHARE = 0.25
 """Share of the time that the losers of the race may take."""
+MAX_RACERS = 4
+"""Configurations in a race, at most: with more, the first rung would end while the learning rate still rises."""
 MIN_RUNG_SECONDS = 8.0
 """Least time of a configuration in the first rung; a shorter race has fewer configurations."""
 MAX_DROPOUT = 0.8
@@ -65,10 +67,10 @@ def race_of(seconds: float, available: int) -> tuple[int, float]:
         seconds: The time of the whole tuning.
         available: The number of configurations.
 
-    >>> race_of(1800, 8), race_of(120, 8), race_of(10, 8)
-    ((8, 37.5), (2, 30.0), (1, 0.0))
+    >>> race_of(1800, 8), race_of(120, 8), race_of(60, 8), race_of(10, 8)
+    ((4, 112.5), (2, 30.0), (2, 15.0), (1, 0.0))
     """
-    count = 1 << (available.bit_length() - 1)
+    count = 1 << (min(available, MAX_RACERS).bit_length() - 1)
     while count > 1:
         # Half of the racers leave in every rung, after twice the time of the rung before.
         losers = count // 2 * (count.bit_length() - 1)
