@@ -72,7 +72,7 @@ def train(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="trained model to train further on FILE; new words and labels are added to it",
+            help="trained model to train further on FILE",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an interrupted run")] = False,

@@ -112,6 +112,7 @@ class SeriesFileOptions(ReadingOptions):
         "error",
         "rows of series that the model already knows with another value: an error, replace the known value, "
         "or keep it (rows with equal values always pass)",
+        rare=True,
     )
 
 

@@ -31,7 +31,7 @@ Variation: TypeAlias = Mapping[str, float | str]
 RACE_SHARE = 0.25
 """Share of the time that the losers of the race may take."""
 MAX_RACERS = 4
-"""Configurations in a race, at most: with more, the first rung would end while the learning rate still rises."""
+"""Configurations in a race, at most: with more, the first rung would end while the rate still rises."""
 MIN_RUNG_SECONDS = 8.0
 """Least time of a configuration in the first rung; a shorter race has fewer configurations."""
 MAX_DROPOUT = 0.8
