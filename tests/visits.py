@@ -51,9 +51,9 @@ def _trained(folder: Path) -> Path:
     folder.mkdir()
     how: dict[str, Any] = {"threads": 1, "learning_rate": 0.02}
     text = "\n".join(Grammar().sentences(1200, 0)) + "\n"
-    elman.LanguageModel(cell="gru", hidden_size=24, steps=800, batch_size=16, **how).fit(
-        text, output=folder / "meals.safetensors"
-    )
+    elman.LanguageModel(
+        cell="gru", hidden_size=24, steps=800, batch_size=16, patience=100, **how
+    ).fit(text, output=folder / "meals.safetensors")
     elman.LanguageModel(cell="lstm", level="char", hidden_size=8, steps=20, **how).fit(
         text, output=folder / "letters.safetensors"
     )

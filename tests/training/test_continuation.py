@@ -77,9 +77,9 @@ def test_a_language_model_learns_new_words(tied: bool) -> None:
 
 
 def test_by_default_it_learns_for_few_epochs_at_a_quarter_of_the_rate() -> None:
-    model = language().set_params(steps=None)
-    rate = model.card_["settings"]["learning_rate"]
-    model.partial_fit(OLD_TEXT)
+    model = language().set_params(steps=None).partial_fit(OLD_TEXT)
+    new = LanguageModel(**TINY | {"steps": None}, epochs=5).fit(OLD_TEXT)
+    rate = new.card_["settings"]["learning_rate"]
     assert model.card_["settings"]["learning_rate"] == pytest.approx(rate / 4)
     assert model.card_["settings"]["epochs"] == 5
     assert model.card_["settings"]["time"] is None

@@ -69,11 +69,11 @@ def test_it_learns(manual: str) -> None:
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 def test_card_and_evaluate_agree(manual: str, cell: Any) -> None:
-    model = LanguageModel(steps=40, cell=cell, **SMALL).fit(manual)
-    validation, test = (
+    training, validation, test = (
         manual[int(first * len(manual)) : int(last * len(manual))]
-        for first, last in ((0.9, 0.95), (0.95, 1.0))
+        for first, last in ((0.0, 0.9), (0.9, 0.95), (0.95, 1.0))
     )
+    model = LanguageModel(steps=40, cell=cell, **SMALL).fit(training, valid=validation, test=test)
     for key, text in (("validation", validation), ("held_out", test)):
         evaluation = model.evaluate(text)
         assert evaluation.loss == pytest.approx(model.card_[key]["loss"], abs=1e-4)

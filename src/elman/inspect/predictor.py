@@ -6,6 +6,7 @@ through the hooks of `Predictor`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping
 from inspect import signature
 from os import PathLike
@@ -44,12 +45,12 @@ class InitialWeights(NamedTuple):
         """Return the standard deviation of embeddings of a size E in a network with these `parameters`.
 
         Embeddings that are the output layer's weights too start at 1/√E, so that the logits are about 1.
-        Others start at 1: from smaller inputs the gates are nearly linear, and a linear gate is slow to learn
-        what two tokens mean together.
+        Others start at √(32/E), at most 1: from small inputs the gates are nearly linear, and a linear gate
+        is slow to learn what two tokens mean together; large inputs saturate the gates.
         """
         if self.embedding_deviation is not None:
             return self.embedding_deviation
-        return 1.0 if "head.weight" in parameters else size**-0.5
+        return min(1.0, math.sqrt(32 / size)) if "head.weight" in parameters else size**-0.5
 
 
 class Inspectable:

@@ -7,7 +7,7 @@ for numbers, and the labels, or the scaling of the target numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -134,6 +134,18 @@ class Labels:
                 expected = f"a label of the same type as those of the model: {known}"
                 raise DataError("a new label", got=repr(value), expected=expected)
         return Labels.of([*self.values, *converted]) if new else self
+
+    def check_known(self, labels: Sequence[Label]) -> None:
+        """Raise DataError for the first of `labels` that is not among these."""
+        # the first unknown label is enough for a message
+        for row in np.flatnonzero(self.encode(labels) == UNKNOWN_LABEL)[:1]:
+            label = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
+            more = ", …" if len(self) > MAX_LABELS_IN_MESSAGE else ""
+            raise DataError(
+                "a label that is not among the expected ones",
+                got=repr(label),
+                expected="one of " + ", ".join(self.names[:MAX_LABELS_IN_MESSAGE]) + more,
+            )
 
     def decode(self, numbers: Iterable[int]) -> np.ndarray:
         """Return the labels with these `numbers`, as an array of the labels' type."""

@@ -153,7 +153,7 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
         Args:
             X: The new sequences, as for `fit`.
             y: Their targets.
-            classes: Labels that the network must have, in addition to those of `y`.
+            classes: All labels, for the first call; later, further labels beside those of `y`.
             valid: As for `fit`.
             test: As for `fit`.
             output: As for `fit`.

@@ -35,7 +35,7 @@ from elman.labels.wide import WidePart
 from elman.labels.wide_fit import fit_wide
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
-from elman.training.continuation import continued, extended
+from elman.training.continuation import extended, few_epochs, small_steps
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule, is_unlimited
@@ -68,6 +68,8 @@ def train_labelled(
         ModelFileError: The checkpoint belongs to another run.
         DivergedError: Training met numbers that are not finite and could not recover.
     """
+    if run.before is not None:
+        options = few_epochs(options)
     prepare = partial(LabelledRecipe.load, task, data, options, inputs, run.before)
     return train(prepare, options, run)
 
@@ -113,7 +115,10 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         # held-out rows count too: a label that happens to occur only there still gets an output
         if not data.kind.is_number:
             labels = Labels.of(data.flat_targets)
-            labels = labels if inputs.labels is None else inputs.labels.with_labels(labels)
+            if inputs.labels is not None:
+                if before is None:
+                    inputs.labels.check_known(data.flat_targets)
+                labels = inputs.labels.with_labels(labels)
         split = split_examples(
             data,
             options.held_out,
@@ -141,7 +146,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         if vectors is not None:
             plan = replace(plan, embedding_size=vectors[1].shape[1])
         if before is not None:
-            plan = replace(continued(plan, options), refit=bool(options.refit))
+            plan = replace(small_steps(plan, options), refit=bool(options.refit))
         config = network_config(task, options, plan, codec) if before is None else before.config
         check_metric(options, codec)
         return cls(

@@ -87,8 +87,7 @@ class LanguageOptions(RecurrentOptions):
     )
     optimizer: Literal["muon", "adamw"] | None = training(
         None,
-        "optimizer of the recurrent matrices; all other weights use AdamW (default: muon for long texts of "
-        "characters and layers of 128 units or more with gates)",
+        "optimizer of the recurrent matrices; all other weights use AdamW (default: adamw)",
         rare=True,
     )
     sampled_softmax: int | None = training(

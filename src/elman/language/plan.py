@@ -38,9 +38,8 @@ LONG_AVERAGE = 0.9999
 """With this decay, an average is over the last tenth of the steps so far."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
-MIN_MUON_SIZE, MIN_MUON_TOKENS = 128, 200_000
-"""Smallest layers and texts that Muon trains by default: smaller layers were only measured with AdamW, and
-smaller texts are read so often that both end alike."""
+MIN_TIED_SIZE = 128
+"""From this size on, tied embeddings are better for small vocabularies too (docs/recipes.md)."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,7 @@ def resolve(
     num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
     embedding_size = options.embedding_size or hidden_size
     gates = find(options.cell, options.activation).G
-    large = hidden_size >= MIN_MUON_SIZE and tokens >= MIN_MUON_TOKENS
-    muon = level == "char" and gates > 1 and large
-    optimizer = options.optimizer or ("muon" if muon else "adamw")
+    optimizer = options.optimizer or "adamw"
     # The products of a Muon step do not depend on the batch, so a larger batch makes them a smaller share.
     batch_size = options.batch_size or scale.batch_size(tokens) * (2 if optimizer == "muon" else 1)
     sequence_length = options.sequence_length or (
@@ -197,9 +194,10 @@ def resolve(
         hidden_size=hidden_size,
         num_layers=num_layers,
         embedding_size=hidden_size,
-        # Most parameters of a large vocabulary are embeddings. A small one learns faster with its own output
-        # weights, which need not be as small as embeddings are at first.
-        tied=embedding_size == hidden_size and vocabulary_size > hidden_size,
+        # Most parameters of a large vocabulary are embeddings. A small network of few tokens learns faster
+        # with output weights of its own, which need not be as small as embeddings are at first.
+        tied=embedding_size == hidden_size
+        and (vocabulary_size > hidden_size or hidden_size >= MIN_TIED_SIZE),
         dropout=dropout,
         sequence_length=sequence_length,
         sampled_softmax=sampled_softmax,

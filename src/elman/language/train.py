@@ -28,7 +28,7 @@ from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best, StageResult
-from elman.training.continuation import Growth, continued, extended
+from elman.training.continuation import Growth, extended, few_epochs, small_steps
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.objective import LayerState, Measure, Objective
@@ -75,6 +75,8 @@ def train_language(
         DivergedError: Training reached numbers that are not finite.
     """
     folder = None if run.output is None else folder_of(run.output)
+    if run.before is not None:
+        options = few_epochs(options)
 
     def prepare(group: Group, random: Randomness) -> _LanguageRecipe:
         # Each process encodes the text into a folder of its own, so that none reads a half-written file.
@@ -262,7 +264,7 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         if before is not None:
             growth = Growth(len(codec), range(len(before.codec)))
             before = extended(before, codec, {"vocabulary_size": growth}, options.seed)
-            plan, config = continued(plan, options), before.config
+            plan, config = small_steps(plan, options), before.config
         return cls(options, plan, config, codec, group, random, dataset, before=before)
 
     def data_identity(self) -> dict[str, str]:

@@ -163,7 +163,9 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
             OutputError, ModelFileError: a file cannot be written or resumed.
             DivergedError: the loss became infinite.
         """
-        return self._learn(self.read(X), Run.of(output, resume, watch), verbose)
+        # A wrong output is refused before the data is read.
+        run = Run.of(output, resume, watch)
+        return self._learn(self.read(X), run, verbose)
 
     def partial_fit(
         self,

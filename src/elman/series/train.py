@@ -38,7 +38,7 @@ from elman.series.time_split import (
 from elman.series.window_choice import choose_rule, usual_change
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
-from elman.training.continuation import continued
+from elman.training.continuation import few_epochs, small_steps
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
@@ -72,6 +72,8 @@ def train_forecaster(
         OutputError, ModelFileError: a file cannot be written or resumed.
         DivergedError: the loss became infinite.
     """
+    if run.before is not None:
+        options = few_epochs(options)
     prepare = partial(_ForecastRecipe.load, series, options, run.before)
     return train(prepare, options, run)
 
@@ -358,7 +360,7 @@ def _choose_again(
         expected = "intervals of the model to train further"
         raise OptionError("levels", got=f"new levels such as {min(missing):g}", expected=expected)
     lengths = [len(values) for values in series.values]
-    plan = continued(forecast_plan(options, known.rule, lengths), options)
+    plan = small_steps(forecast_plan(options, known.rule, lengths), options)
     history = dict(zip(known.history.ids, map(len, known.history.values), strict=True))
     added = [n - history.get(name, 0) for name, n in zip(series.ids, lengths, strict=True)]
     # One half of the new values at least is trained on; a single held-out step says nothing.

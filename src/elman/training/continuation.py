@@ -27,6 +27,7 @@ NEW_BIAS_SHIFT = -1.0
 """Bias of a new token or label, relative to the mean of the old ones, so that old answers hardly move."""
 
 PlanT = TypeVar("PlanT", bound=Schedule)
+OptionsT = TypeVar("OptionsT", bound=RecurrentOptions)
 
 
 class Growth(NamedTuple):
@@ -113,13 +114,16 @@ def grown(
     return np.ascontiguousarray(np.moveaxis(rows, 0, axis), array.dtype)
 
 
-def continued(plan: PlanT, options: RecurrentOptions) -> PlanT:
-    """Return the plan of a trained model that learns on: few and small steps, so that it forgets little."""
-    if is_unlimited(options):
-        plan = replace(plan, epochs=CONTINUED_EPOCHS, time=None, steps=None, limit=None)
-    if options.learning_rate is None:
-        plan = replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
-    return plan
+def few_epochs(options: OptionsT) -> OptionsT:
+    """Return the options of a run that learns on: `CONTINUED_EPOCHS` if they set no budget."""
+    return replace(options, epochs=CONTINUED_EPOCHS) if is_unlimited(options) else options
+
+
+def small_steps(plan: PlanT, options: RecurrentOptions) -> PlanT:
+    """Return `plan` with the lower rate of a model that learns on, so that it forgets little."""
+    if options.learning_rate is not None:
+        return plan
+    return replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
 
 
 def history_of(model: Model, data: Iterable[str]) -> list[JsonObject]:
