@@ -62,7 +62,8 @@ def reproduce(
         raise OptionError("--data", got="nothing", expected="the folder of the public data")
     budget = seconds(time or row.budget, "--time") if steps is None else None
     settings: Settings = {"time": budget, "steps": steps, "seed": 0, "threads": threads}
-    typed = ["elman", "reproduce", name, "--data", str(data)]
+    # the folder of the data is not part of the result, which others read
+    typed = ["elman", "reproduce", name, "--data", "FOLDER"]
     for option, value in (("--time", time), ("--steps", steps), ("--threads", threads)):
         typed += [] if value is None else [option, str(value)]
     command = shlex.join(typed)
