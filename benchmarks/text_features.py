@@ -64,7 +64,7 @@ FEATURES: dict[str, tuple[tuple[Callable[[str], list[str]], ...], str]] = {
 
 
 def of_lines(path: Path, part: int) -> Sets:
-    """Return nine tenths of a file's lines, of which two ninths are held out; `part` is the seed."""
+    """Split nine tenths of a file's lines, drawn with the seed `part`: two ninths of them are held out."""
     rows = [line.split(" ", 1) for line in path.read_text("latin-1").split("\n") if line]
     texts, labels = [text for _, text in rows], np.array([int(label) for label, _ in rows])
     order = np.random.default_rng(part).permutation(len(rows))[len(rows) // 10 :]

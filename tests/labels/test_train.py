@@ -838,6 +838,10 @@ def test_few_sequences_of_numbers_train_for_a_fixed_number_of_steps() -> None:
     assert run_of(data=data, epochs=3, steps=None).plan.steps is None
 
 
+def test_without_a_wide_part_the_answers_of_a_regression_have_no_temperature() -> None:
+    assert train("regress", numbers(), steps=2, wide=False).card["temperature"] == 1.0
+
+
 def test_words_start_from_the_vectors_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     path.write_text("good 1 2 -3 0\nabsent 1 1 1 1\n", encoding="utf-8")

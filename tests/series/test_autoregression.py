@@ -30,7 +30,7 @@ LEVELS = (0.1, 0.5, 0.9)
 def fitted(
     values: np.ndarray, *, season: int = 1, horizon: int = 1, window: int = 24
 ) -> ForecastCodec:
-    """Fit the regression to one series, of which nothing is held out."""
+    """Fit the regression to all values of one series."""
     series = load_series([values], SeriesOptions())
     rule = WindowRule(horizon, season, 0, 1, window, log=False)
     codec = ForecastCodec(rule, LEVELS, np.zeros(3), False, None, None, None, series)

@@ -46,7 +46,7 @@ class SequenceConfig(Config):
     """Classes or tags; 1 for a number."""
     members: int
     transitions: bool = False
-    """Whether neighbouring tags have scores (`elman.labels.tag_chain`); absent in files of older versions."""
+    """Whether pairs of neighbouring tags have scores (`elman.labels.tag_chain`); older files lack it."""
 
     tasks = tuple(KINDS)
     added = ("transitions",)

@@ -34,7 +34,7 @@ LEVELS = 16
 MAX_KERNEL_CHANNELS = 9
 """Channels that one convolution adds up at most, as in MiniRocket for several channels."""
 SAMPLED_SEQUENCES, CONVOLVED_SEQUENCES, SAMPLED_STEPS = 64, 8, 100_000
-"""Training sequences, for levels and for convolutions, and their steps, of which thresholds are quantiles."""
+"""Largest numbers of training sequences, and of their steps, whose quantiles become thresholds."""
 STEPS_PER_BLOCK = 4096
 """Time steps that are convolved at once, so that they stay in the cache."""
 _ARRAYS: dict[str, tuple[type[np.generic], int]] = {

@@ -85,7 +85,7 @@ class LabelledOptions(RecurrentOptions):
 
     @property
     def has_wide_part(self) -> bool:
-        """Whether a linear model is added to the network; a tagger has no such option."""
+        """Whether a linear model is added to the network; taggers do not have this option."""
         return bool(getattr(self, "wide", False))
 
     @property

@@ -9,7 +9,7 @@ from elman.errors import OptionError
 from elman.training.options import Options, answering
 
 Adapt: TypeAlias = Literal["cache", "weights", "both"]
-"""What is adapted."""
+"""The parts of the model that adapt to the text."""
 
 CHOICES = ("cache", "weights", "both")
 

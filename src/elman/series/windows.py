@@ -296,7 +296,7 @@ class WindowRule:
 
 
 def _last_season(past: np.ndarray, s: int, location: np.ndarray) -> np.ndarray:
-    """Return the last known value at each phase of the season, ``[B, s]``; the location if none is."""
+    """Return the last known value at each phase of the season, ``[B, s]``; `location` where none is known."""
     last = past[:, -s:].copy()
     # Go back season by season until every phase has a known value.
     for first in range(past.shape[1] - 2 * s, -s, -s):

@@ -238,7 +238,7 @@ class Trainer(Generic[ObjectiveT]):
 
     @property
     def _pauses(self) -> bool:
-        """Whether this stage is to pause, at the latest at its end."""
+        """Return whether training should pause now; the end of a stage is the latest moment."""
         return self.pause < math.inf and not self.earlier
 
     def _pause(self, good: Snapshot) -> NoReturn:
