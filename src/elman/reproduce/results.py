@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import statistics
@@ -20,12 +21,26 @@ PACKAGE = Path(elman.__file__).parent
 
 
 def code_digest() -> str:
-    """Return a digest of the package's code; with other code, a figure is measured again."""
+    """Return a digest of the code that figures depend on; with other code, a figure is measured again."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         if file.relative_to(PACKAGE).parts[0] not in ("cli", "serve", "draw"):
-            digest.update(file.read_bytes())
+            digest.update(bare_code(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:12]
+
+
+class _Bare(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) else node
+
+
+def bare_code(source: str) -> str:
+    """Return the syntax tree of a module as text, without its comments and docstrings.
+
+    >>> bare_code("x = 1  # one") == bare_code("'A number.'; x = 1") != bare_code("x = 2")
+    True
+    """
+    return ast.dump(_Bare().visit(ast.parse(source)))
 
 
 def commit() -> str:
