@@ -13,8 +13,9 @@ import pytest
 import elman
 from elman import Forecaster, LanguageModel, SequenceClassifier, SequenceTagger
 from elman.errors import DataError, ModelFileError, OptionError
+from elman.files.growth import Growth
 from elman.files.model import Model
-from elman.training.continuation import Growth, extended
+from elman.training.continuation import extended
 from elman.training.journal import JsonObject
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import DataError, InputError, ModelFileError, OptionError
+from elman.files.growth import Growth
 from elman.labels.config import SequenceConfig
 from elman.labels.convolutions import ConvolutionPart
 from elman.labels.dataset import Sequences
@@ -26,7 +27,6 @@ from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.text.vocabulary import TextCodec
 from elman.text.word_vectors import read_vectors
 from elman.text.words import UNKNOWN_ID
-from elman.training.continuation import Growth
 from elman.training.journal import JsonObject
 
 UNKNOWN_LABEL = -1

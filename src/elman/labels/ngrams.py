@@ -16,9 +16,9 @@ import numpy as np
 
 from elman.errors import ModelFileError
 from elman.files.container import Facts, JsonObject
+from elman.files.growth import Growth
 from elman.labels.config import SequenceConfig
 from elman.labels.wide import Encoded, WidePart, WideShares
-from elman.training.continuation import Growth
 
 TEXTS_PER_BLOCK = 2_000
 """Texts whose n-grams are in memory at once."""

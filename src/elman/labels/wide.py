@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 
 from elman.files.container import Facts, JsonObject
+from elman.files.growth import Growth, grown
 from elman.labels.config import SequenceConfig
-from elman.training.continuation import Growth, grown
 
 
 class Encoded(Protocol):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from elman.cells import find
 from elman.engine.kernel import has_bfloat16
+from elman.files.growth import Growth
 from elman.files.model import Model, folder_of
 from elman.language.batches import IGNORE, Chunk, Tokens, batches_for, evaluation_chunks, shard
 from elman.language.config import NetworkConfig
@@ -28,7 +29,7 @@ from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best, StageResult
-from elman.training.continuation import Growth, extended, few_epochs, small_steps
+from elman.training.continuation import extended, few_epochs, small_steps
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
 from elman.training.objective import LayerState, Measure, Objective

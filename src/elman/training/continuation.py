@@ -6,14 +6,15 @@ these settings from the model and refuses options that contradict them; `extende
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from elman.errors import OptionError
 from elman.files.container import Facts, JsonObject
+from elman.files.growth import Growth, grown
 from elman.files.model import C, K, Model
 from elman.training.options import Options, Values
 from elman.training.plan import Schedule, is_unlimited
@@ -21,21 +22,9 @@ from elman.training.recurrent_options import RecurrentOptions
 
 CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
 """Defaults when a trained model learns on: epochs over the new data, and factor of the learning rate."""
-NEW_ROW_NOISE = 0.1
-"""Standard deviation of a new row around the mean of the old rows, in standard deviations of these."""
-NEW_BIAS_SHIFT = -1.0
-"""Bias of a new token or label, relative to the mean of the old ones, so that old answers hardly move."""
 
 PlanT = TypeVar("PlanT", bound=Schedule)
 OptionsT = TypeVar("OptionsT", bound=RecurrentOptions)
-
-
-class Growth(NamedTuple):
-    """The growth of one size of a network, such as its vocabulary."""
-
-    size: int
-    places: Sequence[int]
-    """Index of each old entry among the new ones."""
 
 
 def adopted(options: type[Options], values: Values, task_name: str, model: Model) -> Values:
@@ -96,22 +85,6 @@ def extended(model: Model[C, K], codec: K, growths: Mapping[str, Growth], seed: 
                 if arrays[parameter].shape[axis] != size:
                     arrays[parameter] = grown(arrays[parameter], axis, growth, draw)
     return Model(config, arrays, codec, model.card)
-
-
-def grown(
-    array: np.ndarray, axis: int, growth: Growth, draw: np.random.Generator | None = None
-) -> np.ndarray:
-    """Return `array` with new entries along `axis`, which have noise where `draw` is given."""
-    old = np.moveaxis(array, axis, 0)
-    # float16 is too coarse to compute a mean in
-    mean, spread = old.mean(axis=0, dtype=np.float64), old.std(axis=0, dtype=np.float64)
-    rows = np.tile(mean, (growth.size, *[1] * (array.ndim - 1)))
-    if draw is not None:
-        rows += NEW_ROW_NOISE * spread * draw.standard_normal(rows.shape)
-    if array.ndim == 1:
-        rows += NEW_BIAS_SHIFT
-    rows[[*growth.places]] = old
-    return np.ascontiguousarray(np.moveaxis(rows, 0, axis), array.dtype)
 
 
 def few_epochs(options: OptionsT) -> OptionsT:
