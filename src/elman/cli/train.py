@@ -25,6 +25,24 @@ if TYPE_CHECKING:
     from elman.training.options import Values
 
 
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        is_eager=True,
+        help="task (default: guessed); with --help, explain its options",
+    ),
+]
+OutputFile = Annotated[
+    str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
+]
+HelpAll = Annotated[
+    bool,
+    typer.Option("--help-all", is_eager=True, callback=show_all_help, help="explain all options"),
+]
+
+
 def guess_task(
     name: str | None, files: list[str], values: Values, trained: Model | None = None
 ) -> tuple[type[Task], str]:
@@ -55,18 +73,8 @@ def train(
             metavar="FILE...", help="texts or folders; tables: .csv .tsv .parquet .jsonl .ts -"
         ),
     ],
-    task_name: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            metavar="TASK",
-            is_eager=True,
-            help="task (default: guessed); with --help, explain its options",
-        ),
-    ] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
-    ] = "model.safetensors",
+    task_name: TaskName = None,
+    output: OutputFile = "model.safetensors",
     start: Annotated[
         str | None,
         typer.Option(
@@ -79,12 +87,7 @@ def train(
     watch: Annotated[
         bool, typer.Option("--watch", help="show the progress of training in the browser")
     ] = False,
-    help_all: Annotated[  # noqa: ARG001 - its callback shows the help
-        bool,
-        typer.Option(
-            "--help-all", is_eager=True, callback=show_all_help, help="explain all options"
-        ),
-    ] = False,
+    help_all: HelpAll = False,  # noqa: ARG001 - its callback shows the help
     json_: Json = False,
     **options: str | float | list[str] | None,
 ) -> None:

@@ -11,8 +11,8 @@ import typer
 from elman.cli.app import Json
 from elman.cli.option_names import as_typed
 from elman.cli.printing import print_json
-from elman.cli.task_options import given, show_all_help, with_task_options
-from elman.cli.train import checked_task
+from elman.cli.task_options import given, with_task_options
+from elman.cli.train import HelpAll, OutputFile, TaskName, checked_task
 from elman.errors import OptionError
 from elman.training.options import seconds
 
@@ -24,27 +24,12 @@ def tune(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="training data, as for `elman train`")
     ],
-    task_name: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            metavar="TASK",
-            is_eager=True,
-            help="task (default: guessed); with --help, explain its options",
-        ),
-    ] = None,
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
-    ] = "model.safetensors",
+    task_name: TaskName = None,
+    output: OutputFile = "model.safetensors",
     resume: Annotated[
         bool, typer.Option("--resume", help="continue an interrupted tuning")
     ] = False,
-    help_all: Annotated[  # noqa: ARG001 - its callback shows the help
-        bool,
-        typer.Option(
-            "--help-all", is_eager=True, callback=show_all_help, help="explain all options"
-        ),
-    ] = False,
+    help_all: HelpAll = False,  # noqa: ARG001 - its callback shows the help
     json_: Json = False,
     **options: str | float | list[str] | None,
 ) -> None:
