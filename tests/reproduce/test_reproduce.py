@@ -7,15 +7,18 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from inspect import CO_OPTIMIZED
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from elman.cli import main
-from elman.reproduce import measures, results, row
+from elman.reproduce import language_rows, results, row
 from elman.reproduce.row import Measured, Trial, all_rows, declared
 from elman.training.output import Output
 
@@ -156,10 +159,10 @@ def test_names_are_measured_and_printed_beside_the_marks(reproduce: Any, tmp_pat
 def test_a_finished_model_is_not_trained_again(folder: Path, tmp_path: Path) -> None:
     settings: row.Settings = {"time": None, "steps": 2, "seed": 0, "threads": 1}
     trial = Trial("names", (folder / "names/names.txt",), tmp_path, settings)
-    first = measures.shuffled_lines(trial, 100)
+    first = language_rows.shuffled_lines(trial, 100)
     (model,) = tmp_path.glob("*.safetensors")
     written = model.stat().st_mtime_ns
-    assert measures.shuffled_lines(trial, 100) == first
+    assert language_rows.shuffled_lines(trial, 100) == first
     assert model.stat().st_mtime_ns == written
     assert trial.trained[0] == trial.trained[1]
 
@@ -201,7 +204,7 @@ def test_seeds_are_kept_after_an_interruption(
             raise KeyboardInterrupt
         return Measured(1.9 + seed / 100)
 
-    monkeypatch.setattr(measures, "shuffled_lines", measure)
+    monkeypatch.setattr(language_rows, "shuffled_lines", measure)
     assert reproduce("names")[0] == 130
     code, out, _ = reproduce("names")
     assert code == 0
@@ -219,13 +222,59 @@ def test_seeds_of_other_code_or_another_budget_are_measured_again(
         measured.append(trial.settings["seed"])
         return Measured(1.0)
 
-    monkeypatch.setattr(measures, "shuffled_lines", measure)
+    monkeypatch.setattr(language_rows, "shuffled_lines", measure)
     for options in ([], [], ["--time", "2s"]):
         reproduce("names", "--seeds", "1", *options)
     assert measured == [0, 0]
-    monkeypatch.setattr(results, "code_digest", lambda: "other")
+    monkeypatch.setattr(results, "code_digest", lambda task: "other")
     reproduce("names", "--seeds", "1", "--time", "2s")
     assert measured == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["names", "hdfs", "gunpoint", "taylor"])
+def test_a_figure_depends_on_the_code_that_measured_it(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    """No function runs during a measurement whose file is missing from the digest of the code."""
+    declared_row = all_rows()[name]
+    settings: row.Settings = {"time": None, "steps": 2, "seed": 0, "threads": 1}
+    files = tuple(folder / file for file in declared_row.files)
+    trial, ran = Trial(name, files, tmp_path, settings), set[str]()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        # the body of a module or class runs when it is imported
+        if event == "call" and frame.f_code.co_flags & CO_OPTIMIZED:
+            ran.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        declared_row.measured(trial)
+    finally:
+        sys.setprofile(None)
+    ran = {name for name in ran if Path(name).is_relative_to(results.PACKAGE)}
+    known = {str(file) for file in results.code_of(declared_row.task)}
+    assert str(results.PACKAGE / "training/trainer.py") in ran
+    assert ran <= known
+
+
+def test_the_digest_of_code_changes_with_that_of_its_own_task_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in (
+        "series/train.py",
+        "series/task.py",
+        "labels/train.py",
+        "labels/task.py",
+        "draw/pen.py",
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("x = 1\n")
+    monkeypatch.setattr(results, "PACKAGE", tmp_path)
+    digests = [results.code_digest("series")]
+    for file in ("labels/train.py", "draw/pen.py", "series/train.py"):
+        (tmp_path / file).write_text("x = 2\n")
+        digests.append(results.code_digest("series"))
+    assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
 def test_another_file_is_refused_in_one_line(reproduce: Any, tmp_path: Path) -> None:
@@ -267,7 +316,8 @@ def test_adapted_rows_measure_the_models_of_the_rows_without() -> None:
 
 def test_every_row_is_declared_completely() -> None:
     for declared_row in all_rows().values():
-        assert callable(getattr(measures, declared_row.measure))
+        assert (results.PACKAGE / declared_row.task / "task.py").exists()
+        assert callable(declared_row.function)
         for name in declared_row.files:
             assert len(declared()["sha256"][name]) == 64
             assert declared()["origins"][name.split("/")[0]]

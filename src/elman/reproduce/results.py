@@ -12,20 +12,32 @@ from pathlib import Path
 import elman
 from elman.errors import DataError
 from elman.files.atomic import atomic_write
-from elman.reproduce import measures
 from elman.reproduce.row import Row, Settings, Trial
 from elman.training.formatting import describe_installation
 from elman.training.journal import JsonObject
 
 PACKAGE = Path(elman.__file__).parent
+WITHOUT_FIGURES = {"cli", "serve", "draw", "explain", "bench.py", "tasks.py", "task_types.py"}
+"""Folders and files of the package that neither train nor measure a network."""
 
 
-def code_digest() -> str:
-    """Return a digest of the code that figures depend on; with other code, a figure is measured again."""
-    digest = hashlib.sha256()
+def code_of(task: str) -> list[Path]:
+    """Return the files that train and measure a task: all but `WITHOUT_FIGURES` and those of other tasks."""
+    other_tasks = {file.parent.name for file in PACKAGE.glob("*/task.py")} - {task}
+    files = []
     for file in sorted(PACKAGE.rglob("*.py")):
-        if file.relative_to(PACKAGE).parts[0] not in ("cli", "serve", "draw"):
-            digest.update(bare_code(file.read_text(encoding="utf-8")).encode())
+        first, *_ = file.relative_to(PACKAGE).parts
+        measures = first != "reproduce" or file.stem in ("row", f"{task}_rows")
+        if measures and first not in WITHOUT_FIGURES | other_tasks:
+            files.append(file)
+    return files
+
+
+def code_digest(task: str) -> str:
+    """Return a digest of the code behind the figures of a task; if it changes, they are measured again."""
+    digest = hashlib.sha256()
+    for file in code_of(task):
+        digest.update(bare_code(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:12]
 
 
@@ -86,12 +98,15 @@ def measure(
     """
     row.check_files(data)
     # models of other code are other runs
-    models = models / code_digest()
+    digest = code_digest(row.task)
+    models = models / digest
     for folder in (models, results):
         folder.mkdir(parents=True, exist_ok=True)
     facts: JsonObject = {
         "row": row.name,
-        "code": code_digest(),
+        "measure": row.measure,
+        "arguments": {**row.arguments},
+        "code": digest,
         "budget": {name: settings[name] for name in ("time", "steps")},
         "threads": settings["threads"],
     }
@@ -101,7 +116,7 @@ def measure(
     for seed in sorted({*range(seeds)} - done):
         files = tuple(data / name for name in row.files)
         trial = Trial(row.model, files, models, {**settings, "seed": seed})
-        value, beside = getattr(measures, row.measure)(trial, **row.arguments)
+        value, beside = row.measured(trial)
         run = {"seed": seed, "value": value, "minutes": trial.trained, "beside": {**beside}}
         runs = [*runs, run]
         result = {"facts": facts, **summary(row, runs), "runs": runs}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +16,9 @@ from typing_extensions import TypedDict
 from elman.errors import DataError, OptionError
 from elman.files.model import folder_of
 from elman.training.journal import JsonObject
+
+SPLIT_SEED = 0
+"""Seed of folds and of shuffled lines; the seed of a trial changes the training alone."""
 
 
 class Measured(NamedTuple):
@@ -84,7 +88,7 @@ class Row:
     """Name of the trained model, which rows that differ only in the measure share."""
     files: tuple[str, ...]
     measure: str
-    """Name of a function of `elman.reproduce.measures`."""
+    """The folder of the task, and a function of the task's rows, such as "series.next_value"."""
     budget: str
     """The time of one training, as `--time` takes it."""
     at_least: float
@@ -93,6 +97,22 @@ class Row:
     seeds: int = 3
     arguments: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[tuple[str, float, str], ...] = ()
+
+    @property
+    def task(self) -> str:
+        """The folder of the task whose networks the row trains."""
+        return self.measure.partition(".")[0]
+
+    def measured(self, trial: Trial) -> Measured:
+        """Train and measure with one seed."""
+        return self.function(trial, **self.arguments)
+
+    @property
+    def function(self) -> Callable[..., Measured]:
+        """The function that `measure` names."""
+        rows = import_module(f"elman.reproduce.{self.task}_rows")
+        function: Callable[..., Measured] = getattr(rows, self.measure.split(".")[1])
+        return function
 
     def verdict(self, value: float) -> str:
         """Return how `value` compares with the marks: reached, enough or missed."""
