@@ -327,6 +327,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_prediction_imports_only_what_it_needs() -> None:
+    """What few predictions need would slow the start of `elman predict`."""
+    model = Path(__file__).parent / "golden/gru-1.safetensors"
+    code = (
+        f"import sys, elman; elman.load({str(model)!r}).predict_next('a')\n"
+        "print([name for name in sys.modules if 'adapted' in name or 'corpus' in name"
+        " or name.startswith(('elman.explain', 'elman.draw', 'elman.labels.', 'elman.training.co'))"
+        " and not name.endswith(('.task', '.options'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_few_types_are_any() -> None:
     """Few lines of code have the type Any, which hides mistakes from type checkers."""
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in FILES)

@@ -73,6 +73,10 @@ class AdaptedNetwork(Network):
     def __reduce__(self) -> tuple[object, ...]:
         return object.__new__, (type(self),), self.__dict__
 
+    def renewed(self) -> AdaptedNetwork:
+        """Return a copy that has learned nothing."""
+        return AdaptedNetwork(self, self.settings)
+
     def fork(self) -> AdaptedNetwork:
         """Return a copy that learns independently; both share the model."""
         return deepcopy(self, {id(self.model): self.model})

@@ -16,10 +16,7 @@ from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Inspectable, Predictor
 from elman.language.adaptation import Adapt, Adaptation, adaptation_of
-from elman.language.adapted_loss import adapted_figures, choose_strengths
-from elman.language.batches import evaluation_chunks
 from elman.language.config import NetworkConfig
-from elman.language.corpus import load_corpus
 from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.sampling import GenerationOptions, Predictions
@@ -329,6 +326,11 @@ class LanguagePredictor(Predictor):
             DataError: A text is missing, empty, too short or not text.
             OptionError: An option has a value that it cannot take.
         """
+        # Only an evaluation needs these modules.
+        from elman.language.adapted_loss import adapted_figures, choose_strengths
+        from elman.language.batches import evaluation_chunks
+        from elman.language.corpus import load_corpus
+
         codec = self.model.codec
         settings = None if adapt is None else adaptation_of(adapt, codec.level)
         if valid is not None and settings is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from elman.engine.shapes import whole_number
 from elman.errors import InputError
 from elman.files.model import Model
 from elman.language.adaptation import Adapt, Adaptation, adaptation_of
-from elman.language.adapted_network import AdaptedNetwork
 from elman.language.network import Network
 from elman.language.sampling import (
     MAX_BEAM_WIDTH,
@@ -27,6 +26,9 @@ from elman.language.sampling import (
 from elman.tables.frames import frame
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends
+
+if TYPE_CHECKING:
+    from elman.language.adapted_network import AdaptedNetwork
 
 # magic, format version, last token or -1, bytes per number, SHA-256 of the model
 _HEADER = struct.Struct("<4sBiB32s")
@@ -133,9 +135,13 @@ class Stream:
 
     def __init__(self, model: Model | Network, adapt: Adapt | Adaptation | None = None) -> None:
         self.network = network_of(model)
+        self._adapted: AdaptedNetwork | None = None
         if adapt is not None:
+            # Few streams adapt, so the module is imported only for these.
+            from elman.language.adapted_network import AdaptedNetwork
+
             settings = adaptation_of(adapt, self.network.model.codec.level)
-            self.network = AdaptedNetwork(self.network, settings)
+            self.network = self._adapted = AdaptedNetwork(self.network, settings)
         self.codec: TextCodec = self.network.model.codec
         self.reset()
 
@@ -146,8 +152,8 @@ class Stream:
     def reset(self) -> Stream:
         """Forget everything that was fed and learned; return self."""
         self.unknown = 0
-        if isinstance(self.network, AdaptedNetwork):
-            self.network = AdaptedNetwork(self.network, self.network.settings)
+        if self._adapted is not None:
+            self.network = self._adapted = self._adapted.renewed()
         self._restart()
         return self
 
@@ -161,8 +167,8 @@ class Stream:
         # __init__ would compute a new start state; everything but the two buffers can be shared.
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
-        if isinstance(self.network, AdaptedNetwork):
-            other.network = self.network.fork()
+        if self._adapted is not None:
+            other.network = other._adapted = self._adapted.fork()
         other._state, other._spare = self._state.copy(), np.empty_like(self._state)
         return other
 
@@ -174,9 +180,9 @@ class Stream:
         """
         numbers = token_numbers(self.codec, readable)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
-        if isinstance(self.network, AdaptedNetwork):
+        if self._adapted is not None:
             # It learns from every line, also from those whose state is forgotten.
-            _, self._state = self.network.learn(numbers, self._state)
+            _, self._state = self._adapted.learn(numbers, self._state)
             if len(numbers):
                 self._last = None if numbers[-1] == self.codec.end_id else int(numbers[-1])
             return self
@@ -215,7 +221,7 @@ class Stream:
             raise InputError(
                 "out", got=getattr(out, "shape", type(out).__name__), expected=expected
             )
-        if isinstance(self.network, AdaptedNetwork):
+        if self._adapted is not None:
             self.feed([token])
             out[:] = self._log_probabilities()
             return out
@@ -342,7 +348,7 @@ class Stream:
         for the state of another model, and for bytes that are not a state. A stream that adapts has no such
         bytes, because its weights would be part of them: reading `state` then raises InputError.
         """
-        if isinstance(self.network, AdaptedNetwork):
+        if self._adapted is not None:
             got, expected = "one that adapts", "a stream without adapt"
             remedy = "fork it to keep its position"
             raise InputError("state of a stream", got=got, expected=expected, remedy=remedy)
