@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from elman.language.network_torch import sampled_cross_entropy
+from elman.nn.sampled_softmax import sampled_cross_entropy
 
 V, H, N = 40, 6, 24
 SUMS = 1e-12  # largest difference in float64 between two orders of adding 40 terms
