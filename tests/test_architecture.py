@@ -36,7 +36,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Files that may import torch: those of nn and training, and these files of a task.
 TORCH_FOLDERS, TORCH_FILES = (
     {"nn", "training"},
-    {"train", "network_torch", "objective", "sampled_softmax"},
+    {"train", "network_torch", "objective", "pretraining"},
 )
 # Here "forecast" is a kind of picture, and not a task.
 PICTURES = {"draw.charts", "draw.figures", "draw.plots", "serve.routes_explain"}

@@ -27,8 +27,10 @@ from elman.labels.objective import LabelledObjective
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
 from elman.labels.plan import FEW_STEPS
 from elman.labels.train import LabelledRecipe, train_labelled
+from elman.training.checkpoint import StageResult
 from elman.training.distributed import Group
 from elman.training.journal import Run
+from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from readers import open_labelled
 
@@ -104,6 +106,12 @@ def run_of(
     return LabelledRecipe.load(
         task, data or make(), options(**SMALL | how), given, None, Group(), Randomness()
     )
+
+
+def stage_of(run: LabelledRecipe, earlier: list[StageResult]) -> tuple[LabelledObjective, Schedule]:
+    objective, plan = run.stage(earlier)
+    assert isinstance(objective, LabelledObjective)
+    return objective, plan
 
 
 def same(one: Model, other: Model) -> bool:
@@ -182,7 +190,7 @@ def test_the_split_is_stratified_by_class() -> None:
 def test_enough_data_gives_a_validation_and_a_test_set() -> None:
     data = LabelledSequences(rows_of(1200), ["a", "b"] * 600)
     run = run_of(data=data)
-    assert run.stages == ("measured", "refit")
+    assert run.stages.kinds == ("measured", "refit")
     parts = [run.split.training, run.split.validation, run.split.test]
     assert [len(part) for part in parts if part is not None] == [1080, 60, 60]
     texts_of = [set(part.sequences.items) for part in parts if part is not None]
@@ -198,17 +206,17 @@ def test_enough_data_gives_a_validation_and_a_test_set() -> None:
 
 def test_little_data_gives_cross_validation() -> None:
     run = run_of(data=LabelledSequences(rows_of(100), ["a", "b"] * 50))
-    assert run.stages == ("fold", "fold", "fold", "measured", "refit")
+    assert run.stages.kinds == ("fold", "fold", "fold", "measured", "refit")
     assert run.split.validation is None
     assert run.split.test is not None
     folds = [row for fold in run.split.folds for row in fold]
     assert sorted(folds) == [*range(90)]
     # a fold is measured on rows that it does not train on, and no fold sees the test set
     for earlier in range(3):
-        objective, _ = run.stage([{"length": 24}] * earlier)
+        objective, _ = stage_of(run, [{"length": 24}] * earlier)
         assert objective.held is not None
         assert len(objective.examples) + len(objective.held) == 90
-    objective, plan = run.stage([{"length": 24, "best": best} for best in (6, 12, 24)])
+    objective, plan = stage_of(run, [{"length": 24, "best": best} for best in (6, 12, 24)])
     assert objective.held is None
     # a network on all three folds takes half as many steps more as one on two of them
     assert (plan.steps, plan.stop) == (36, 18)
@@ -334,7 +342,7 @@ def test_validation_and_test_sets_of_the_user() -> None:
     assert model.card["data"]["sequences"] == 60
     assert not model.card["refit"]  # all sequences were trained on already
     run = run_of(valid=texts(200, seed=5))
-    assert run.stages == ("measured",)
+    assert run.stages.kinds == ("measured",)
     assert run.split.validation is not None
     assert run.split.test is not None
     assert len(run.split.validation) + len(run.split.test) == 200
@@ -412,11 +420,11 @@ def test_the_codec_is_fitted_on_the_training_set_only() -> None:
 def test_balanced_class_weights() -> None:
     data = LabelledSequences(Sequences.of(["x"] * 8), ["a"] * 6 + ["b"] * 2)
     run = run_of(data=data, class_weight="balanced", valid=data)
-    objective, _ = run.stage([])
+    objective, _ = stage_of(run, [])
     np.testing.assert_allclose(objective.weights, [8 / 12, 8 / 4], rtol=1e-6)
     # the mean weight of all sequences is 1
     assert (6 * objective.weights[0] + 2 * objective.weights[1]).item() == pytest.approx(8)
-    objective, _ = run_of(data=data, valid=data).stage([])
+    objective, _ = stage_of(run_of(data=data, valid=data), [])
     assert objective.weights.tolist() == [1.0, 1.0]
 
 
@@ -424,7 +432,7 @@ def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float,
     """Return the summed loss of the first batch, one sequence at a time, and the number of targets."""
     objective.network.eval()
     total, count = 0.0, 0
-    for place in objective._batches(0)[0].tolist():
+    for place in objective.batches.of(0)[0].tolist():
         with torch.no_grad():
             logits = objective.network(objective.examples.encoded.batch([place]))
         wanted = torch.from_numpy(objective.examples.targets[place])
@@ -447,7 +455,7 @@ def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float,
 def test_the_loss_equals_one_computed_by_hand(task: str) -> None:
     how: dict[str, Any] = {"members": 2}
     how |= {"label_smoothing": 0.2, "class_weight": "balanced"} if task == "classify" else {}
-    objective, _ = run_of(task, **how).stage([])
+    objective, _ = stage_of(run_of(task, **how), [])
     expected, count = loss_by_hand(objective, objective.plan.label_smoothing)
     got, counted = objective.loss(0, 0)
     assert counted == count
@@ -458,7 +466,7 @@ def test_the_loss_equals_one_computed_by_hand(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_processes_share_a_batch(task: str) -> None:
     run = run_of(task)
-    objective, _ = run.stage([])
+    objective, _ = stage_of(run, [])
     objective.network.eval()
     whole, count = objective.loss(0, 0)
     for processes in (2, 20):
@@ -576,12 +584,12 @@ def test_a_refit_trains_for_as_many_epochs_as_were_best(task: str) -> None:
 
 def test_a_time_budget_covers_all_stages() -> None:
     run = run_of(time=10, steps=None, refit=True)
-    _, first = run.stage([])
+    _, first = stage_of(run, [])
     assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
     # later folds take the same number of steps
-    assert run.stage([{"length": 7}])[1].steps == 7
+    assert stage_of(run, [{"length": 7}])[1].steps == 7
     valid: dict[str, Any] = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
-    _, alone = run_of(time=10, steps=None, **valid).stage([])
+    _, alone = stage_of(run_of(time=10, steps=None, **valid), [])
     assert alone.time == 10
 
 

@@ -7,6 +7,7 @@ sequence first, so that sequences that have ended drop out at the end of each st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -194,3 +195,23 @@ def length_buckets(
         # without this, short batches would always come before long ones
         batches = [batches[index] for index in draw.permutation(len(batches))]
     return batches
+
+
+class EpochBatches:
+    """The batches of each epoch, which depend on the seed and the number of the epoch alone."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        """Begin with sequences of so many steps, ``lengths [N]``."""
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self._drawn: tuple[int, list[np.ndarray]] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+    def of(self, epoch: int) -> list[np.ndarray]:
+        """Return the indices ``[<= batch_size]`` of each batch of an epoch."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            draw = np.random.default_rng([self.seed, epoch])
+            self._drawn = epoch, length_buckets(self.lengths, self.batch_size, draw)
+        return self._drawn[1]

@@ -36,6 +36,9 @@ class LabelsDisplay(TaskDisplay):
             listed = ", ".join(labels[:_MAX_LABELS]) + (" …" if len(labels) > _MAX_LABELS else "")
             scheme = f"; they mark entities in {event['scheme']}" if event["scheme"] else ""
             facts["labels"] = f"{len(labels):,}: {listed}{scheme}"
+        if event["unlabelled"]:
+            texts = f"{event['unlabelled']:,} unlabelled texts"
+            facts["pre-training"] = f"{texts}, whose words the network first learns to predict"
         return facts | {"network": network_fact(event)}
 
     def notes(self, event: Facts) -> list[str]:

@@ -54,6 +54,7 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
     spelling_size: int | None
     bidirectional: bool
     members: int | None
+    pretrain: str | None
     refit: bool | None
     word_dropout: float | None
     # end of attributes
@@ -278,6 +279,7 @@ class SequenceClassifier(
         random_state: int | None = None,
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        pretrain: str | None = None,
         refit: bool | None = None,
         word_dropout: float | None = None,
         class_weight: Literal["none", "balanced"] = "none",
@@ -372,6 +374,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
         random_state: int | None = None,
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        pretrain: str | None = None,
         refit: bool | None = None,
         word_dropout: float | None = None,
     ) -> None:
@@ -454,6 +457,7 @@ class SequenceTagger(_SequenceEstimator[TaggerPredictor, TaggerOptions]):
         random_state: int | None = None,
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        pretrain: str | None = None,
         refit: bool | None = None,
         word_dropout: float | None = None,
         metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"] = "loss",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
@@ -77,7 +77,9 @@ class TorchTransitions(torch.nn.Module):
         return total - true - end[tags[-1]].sum()
 
 
-class _Member(Drawing):
+class Reader(Drawing):
+    """The embeddings and recurrent layers of one member of a network."""
+
     def __init__(
         self, config: SequenceConfig, dropout: float, word_dropout: float, precision: str
     ) -> None:
@@ -97,17 +99,11 @@ class _Member(Drawing):
             )
             for size in sizes
         )
-        if "attention" in config.pools:
-            self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
-        self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
-        if config.transitions:
-            self.transitions = TorchTransitions(config.outputs)
         self.dropout = Dropout(dropout)
-        initialise(self, config, LabelPredictor.initial_weights)
 
     def read(self, batch: SequenceBatch) -> Tensor:
         """Return the inputs of the first layer, ``[N, I]``."""
-        device = self.head.weight.device
+        device = next(self.parameters()).device
         rows = torch.from_numpy(batch.steps.rows).to(device)
         if self.config.channels:
             return cast(Tensor, self.dropout(rows)) if self.config.channels > 64 else rows
@@ -131,13 +127,31 @@ class _Member(Drawing):
         drawn = torch.rand(len(words), device=words.device, generator=self.generator)
         return words.masked_fill(drawn < self.word_dropout, UNKNOWN_ID)
 
-    def forward(self, batch: SequenceBatch) -> Tensor:
-        """Return the logits of each sequence, in the packed order, or for a tagger of each row."""
+    def outputs(self, batch: SequenceBatch) -> tuple[Tensor, LayerState]:
+        """Return the outputs of the last layer ``[N, D]``, in the packed order, and its last states."""
         y = self.read(batch)
         for index, layer in enumerate(self.layers):
             y = self.dropout(y) if index else y
             packed, states = layer(_packed(y, batch.steps))
             y = packed.data
+        return y, states
+
+
+class _Member(Reader):
+    def __init__(
+        self, config: SequenceConfig, dropout: float, word_dropout: float, precision: str
+    ) -> None:
+        super().__init__(config, dropout, word_dropout, precision)
+        if "attention" in config.pools:
+            self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
+        self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
+        if config.transitions:
+            self.transitions = TorchTransitions(config.outputs)
+        initialise(self, config, LabelPredictor.initial_weights)
+
+    def forward(self, batch: SequenceBatch) -> Tensor:
+        """Return the logits of each sequence, in the packed order, or for a tagger of each row."""
+        y, states = self.outputs(batch)
         if self.config.pools:
             y = self._pool(self.dropout(y), states, batch.steps)
         return cast(Tensor, self.head(self.dropout(y)))
@@ -171,7 +185,25 @@ class _Member(Drawing):
         return torch.cat(pools, dim=1)
 
 
-class TorchSequenceNetwork(Trainable):
+class Members(Trainable):
+    """Readers that share nothing; their parameters are named ``members.{m}.…``."""
+
+    def __init__(self, readers: Iterable[Reader]) -> None:
+        super().__init__()
+        self.members = torch.nn.ModuleList(readers)
+
+    def start_from(self, words: np.ndarray, vectors: np.ndarray) -> None:
+        """Set the embeddings of `words` ``[W]`` in every member to ``vectors [W, E]``, on the usual scale."""
+        # the direction of a vector is what others have learned; the rate of training fits the usual scale
+        deviation = LabelPredictor.initial_weights.embedding_deviation or 1.0
+        scaled = vectors * (deviation / max(float(vectors.std()), 1e-12))
+        with torch.no_grad():
+            for m in range(len(self.members)):
+                embedding = self.get_parameter(f"members.{m}.embedding.weight")
+                embedding[torch.from_numpy(words)] = torch.from_numpy(scaled)
+
+
+class TorchSequenceNetwork(Members):
     """All members: logits ``[M, B, K]`` of each sequence, or ``[M, N, K]`` of each row for a tagger."""
 
     def __init__(
@@ -181,8 +213,7 @@ class TorchSequenceNetwork(Trainable):
         word_dropout: float = 0.0,
         precision: str = "float32",
     ) -> None:
-        super().__init__()
-        self.members = torch.nn.ModuleList(
+        super().__init__(
             _Member(config, dropout, word_dropout, precision) for _ in range(config.members)
         )
 
@@ -198,16 +229,6 @@ class TorchSequenceNetwork(Trainable):
             for name, parameter in self.named_parameters():
                 if ".transitions." in name:
                     parameter[parameter < FORBIDDEN / 100] = 0.0
-
-    def start_from(self, words: np.ndarray, vectors: np.ndarray) -> None:
-        """Set the embeddings of `words` ``[W]`` in every member to ``vectors [W, E]``, on the usual scale."""
-        # the direction of a vector is what others have learned; the rate of training fits the usual scale
-        deviation = LabelPredictor.initial_weights.embedding_deviation or 1.0
-        scaled = vectors * (deviation / max(float(vectors.std()), 1e-12))
-        with torch.no_grad():
-            for m in range(len(self.members)):
-                embedding = self.get_parameter(f"members.{m}.embedding.weight")
-                embedding[torch.from_numpy(words)] = torch.from_numpy(scaled)
 
     def forward(self, batch: SequenceBatch) -> Tensor:
         """Return the logits of each member."""

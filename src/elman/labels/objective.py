@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from elman.labels.batches import PackedSteps, length_buckets
+from elman.labels.batches import EpochBatches, PackedSteps, length_buckets
 from elman.labels.calibration import log_loss, search_temperature
 from elman.labels.codec import UNKNOWN_LABEL
 from elman.labels.config import SequenceConfig
@@ -66,23 +66,16 @@ class LabelledObjective(Objective):
         )
         weights = examples.class_weights(config.outputs, balanced=options.balances_classes)
         self.weights = torch.from_numpy(weights)
-        self._epoch: tuple[int, list[np.ndarray]] | None = None
+        self.batches = EpochBatches(examples.encoded.lengths, plan.batch_size, plan.seed)
 
     def steps_in_epoch(self, epoch: int) -> int:  # noqa: ARG002 - all epochs are equally long
         """Return the number of batches in an epoch."""
-        return math.ceil(len(self.examples) / self.plan.batch_size)
-
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        if self._epoch is None or self._epoch[0] != epoch:
-            draw = np.random.default_rng([self.plan.seed, epoch])
-            batches = length_buckets(self.examples.encoded.lengths, self.plan.batch_size, draw)
-            self._epoch = epoch, batches
-        return self._epoch[1]
+        return len(self.batches)
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Return the summed loss of this process's share of a batch, and the batch's number of answers."""
         # every process draws the same batches from the same seed and takes each n-th row of them
-        rows = self._batches(epoch)[index]
+        rows = self.batches.of(epoch)[index]
         group = self.group
         share = rows[group.rank :: group.world_size]
         count = len(rows)

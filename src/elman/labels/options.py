@@ -54,6 +54,10 @@ class LabelledOptions(RecurrentOptions):
         "file of word vectors (word2vec, GloVe, fastText) from which the words of a text start",
         rare=True,
     )
+    pretrain: str | None = training(
+        None,
+        "file of unlabelled text, a text a line, whose words the network first learns to predict",
+    )
     spelling_size: int | None = network(
         None,
         "units in each direction of the network that reads spellings (default: 32)",

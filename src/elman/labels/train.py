@@ -13,22 +13,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import TypeAlias
 
 import numpy as np
 
-from elman.errors import DataError
+from elman.errors import DataError, OptionError
 from elman.files.model import Model
 from elman.labels.baselines import compare_with_baselines
+from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Labels, SequenceCodec, fit_codec, word_vectors
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
-from elman.labels.dataset import check_finite
+from elman.labels.dataset import Sequences, check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.fusion import MEAN, Factors, fit_factors
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, labelled_plan, network_config
+from elman.labels.pretraining import PretrainingObjective, read_unlabelled
 from elman.labels.split import Split, describe_differences, split_examples
+from elman.labels.stages import Stages
 from elman.labels.tag_chain import TagChain
 from elman.labels.tags import are_entities, scheme
 from elman.labels.wide import WidePart
@@ -70,12 +74,18 @@ def train_labelled(
     """
     if run.before is not None:
         options = few_epochs(options)
+    # a tuning compares the first stages of its configurations, which pre-training does not tell apart
+    if run.pause is not None and options.pretrain is not None:
+        raise OptionError("pretrain", got="it in a tuning", expected="it in a training")
     prepare = partial(LabelledRecipe.load, task, data, options, inputs, run.before)
     return train(prepare, options, run)
 
 
+StageObjective: TypeAlias = LabelledObjective | PretrainingObjective
+
+
 @dataclass
-class LabelledRecipe(Recipe[LabelledObjective]):
+class LabelledRecipe(Recipe[StageObjective]):
     """One run: options, plan, network sizes, codec and the split data."""
 
     options: LabelledOptions
@@ -84,6 +94,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     codec: SequenceCodec
     data: LabelledSequences
     split: Split
+    unlabelled: Sequences | None = None
+    """Texts by which a language model gives the networks their first weights."""
     vectors: tuple[np.ndarray, np.ndarray] | None = None
     """Numbers of words ``[W]`` and their vectors ``[W, E]`` from which a new network starts, if any."""
     wide: WidePart | None = None
@@ -128,8 +140,14 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             continued=before is not None,
             labels_are_known=inputs.labels is not None,
         )
-        # vocabulary and scaling come from the training set alone, so that the other sets stay unseen
-        codec = _codec(split.training, options, labels)
+        unlabelled = None
+        if options.pretrain is not None:
+            if before is not None:
+                expected = "a new network, whose first weights it gives"
+                raise OptionError("pretrain", got="a model to train further", expected=expected)
+            unlabelled = read_unlabelled(options.pretrain, split.training.sequences.kind)
+        # vocabulary and scaling come from what is trained on, so that the held-out sets stay unseen
+        codec = _codec(split.training, unlabelled, options, labels)
         if before is not None:
             codec = before.codec.extended(codec, options.max_vocabulary)
             growths = codec.growths(before.codec)
@@ -151,6 +169,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         check_metric(options, codec)
         return cls(
             *(options, plan, config, codec, group, random, data, split),
+            unlabelled=unlabelled,
             vectors=vectors,
             before=before,
         )
@@ -165,37 +184,42 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         digests = {
             name: "" if examples is None else examples.digest() for name, examples in sets.items()
         }
+        if self.unlabelled is not None:
+            digests["unlabelled text"] = self.unlabelled.digest()
         if self.vectors is not None:
             digests["word vectors"] = hashlib.sha256(self.vectors[1].tobytes()).hexdigest()
         return digests
 
     @cached_property
-    def stages(self) -> tuple[str, ...]:
-        """The kind of each network that this run trains, in order: "fold", "measured" or "refit"."""
-        first = ("fold",) * len(self.split.folds) + ("measured",)
-        # if no sequences are held out, the measured network is already trained on all data
-        refit = self.plan.refit and len(self.data) > len(self.split.training)
-        return first + ("refit",) * refit
+    def stages(self) -> Stages:
+        """The networks that this run trains, one after the other."""
+        return Stages(
+            self.plan,
+            self.split,
+            len(self.data),
+            pretrains=self.unlabelled is not None,
+            is_unlimited=is_unlimited(self.options),
+        )
 
-    def _sizes(self) -> list[int]:
-        """Return the number of training sequences of each stage."""
-        count = len(self.split.training)
-        sizes = {"measured": count, "refit": len(self.data)}
-        folds = [count - len(fold) for fold in self.split.folds]
-        return folds + [sizes[stage] for stage in self.stages[len(folds) :]]
-
-    def stage(self, earlier: Sequence[StageResult]) -> tuple[LabelledObjective, Schedule]:
+    def stage(self, earlier: Sequence[StageResult]) -> tuple[StageObjective, Schedule]:
         """Return the objective and the schedule of the next stage; `earlier` holds the results so far."""
         codec, index = self.codec, len(earlier)
         training, held_out = self.split.training, self.split.validation
+        kind, schedule = self.stages.kinds[index], self.stages.schedule(earlier)
         if earlier:
             # the number of dropout draws differs between processes: start all of them alike again
             self.random.seed(self.plan.seed + index)
-        if self.stages[index] == "fold":
-            fold = set(self.split.folds[index])
+        if kind == "pretrain" and self.unlabelled is not None:
+            texts = EncodedSequences.of(codec, self.unlabelled)
+            first = PretrainingObjective(self.config, schedule, self.group, texts)
+            if self.vectors is not None:
+                first.network.start_from(*self.vectors)
+            return first, schedule
+        if kind == "fold":
+            fold = set(self.stages.fold(index))
             held_out = training.take(sorted(fold))
             training = training.take(row for row in range(len(training)) if row not in fold)
-        elif self.stages[index] == "refit":
+        elif kind == "refit":
             training, held_out = self.data, None
         examples = EncodedExamples.of(codec, training)
         held = None if held_out is None else EncodedExamples.of(codec, held_out)
@@ -205,63 +229,27 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         )
         if self.vectors is not None:
             objective.network.start_from(*self.vectors)
-        return objective, self._schedule(earlier)
-
-    def _schedule(self, earlier: Sequence[StageResult]) -> LabelledPlan:
-        """Return the plan of the stage after the `earlier` ones: how long it trains."""
-        plan, sizes, index = self.plan, self._sizes(), len(earlier)
-        # the measured network and the refit train as long as the stages before them found best
-        if earlier and self.stages[index] != "fold":
-            return replace(plan, time=None, epochs=None, evaluations=1, **self._length(earlier))
-        # later folds take as many steps as the first one did in its time, so that they can be compared
-        if earlier and plan.time is not None:
-            return replace(plan, time=None, steps=earlier[0]["length"])
-        # all stages share the budget by their numbers of sequences
-        share = sizes[index] / sum(sizes)
-        plan = replace(
-            plan,
-            time=None if plan.time is None else plan.time * share,
-            limit=None if plan.limit is None else plan.limit * share,
-        )
-        # without a validation set, or with tiny folds, the last step counts as the best
-        chooses = self.split.validates and not (plan.steps and is_unlimited(self.options))
-        return plan if chooses else replace(plan, evaluations=1)
-
-    def _length(self, earlier: Sequence[StageResult]) -> JsonObject:
-        """Return the number of steps of a stage: as many epochs as were best in the stages before it."""
-        sizes, index = self._sizes(), len(earlier)
-        is_measured = self.stages[index] == "measured"
-        # the measured network follows the folds, and the refit follows the stage before it
-        known = range(len(self.split.folds)) if is_measured else [index - 1]
-        # the median ignores a fold that stopped unusually early or late
-        steps = {
-            name: np.median([earlier[k][key] * sizes[index] / sizes[k] for k in known])
-            for name, key in (("steps", "length"), ("stop", "best"))
-        }
-        return {name: max(1, round(float(value))) for name, value in steps.items()}
+        return objective, schedule
 
     def next_stage(
         self, earlier: Sequence[StageResult], best: Best, steps: int
     ) -> StageResult | None:
         """Return the best step of this stage and the length of the next one; None after the last stage."""
-        if len(earlier) + 1 == len(self.stages):
-            return None
-        this_stage = {"best": best.step, "length": steps}
-        following = self.stages[len(earlier) + 1]
-        length = None if following == "fold" else self._length([*earlier, this_stage])["stop"]
-        return this_stage | {"next": following, "steps": length}
+        return self.stages.following(earlier, best, steps)
 
     def evaluate(
-        self, earlier: Sequence[StageResult], objective: LabelledObjective, best: Best
+        self, earlier: Sequence[StageResult], objective: StageObjective, best: Best
     ) -> StageResult:
         """Measure the `best` network of a stage with its wide part: factors, validation and test metrics."""
-        stage = self.stages[len(earlier)]
+        stage = self.stages.kinds[len(earlier)]
+        if isinstance(objective, PretrainingObjective):
+            return {"stage": stage}
         if stage == "refit":
             return {**earlier[-1], "stage": stage}
         # the network stands at its last step; measure it at its best one
         objective.network.load(best.arrays)
         # the folds and the refit take the strength that was chosen in the first stage
-        strength = earlier[0]["strength"] if earlier else None
+        strength = next((one["strength"] for one in earlier if "strength" in one), None)
         self.wide, strength = self._fitted_wide(objective.examples, strength)
         if objective.held is not None:
             parts = self._logits(objective, objective.held)
@@ -276,7 +264,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             # both parts of the earlier model were scaled before
             factors, validation = Factors(1.0, 1.0 if self.wide else 0.0), None
         else:
-            factors, validation = _mean_of_folds(earlier, fused=self.wide is not None)
+            factors, validation = _mean_of_folds(
+                self.stages.of_folds(earlier), fused=self.wide is not None
+            )
         measured = {
             "stage": stage,
             # the network's factor is kept as the temperature of its logits
@@ -370,7 +360,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             "held_out": None if split.test is None else split.test.facts(),
             "split": split.description,
             "warnings": warnings,
-            "stages": [*self.stages],
+            "stages": [*self.stages.kinds],
+            "unlabelled": None if self.unlabelled is None else len(self.unlabelled),
             "vocabulary": self.config.vocabulary_size,
             "labels": [*labels],
             "scheme": scheme(self.data.targets) if entities else "",
@@ -432,15 +423,15 @@ class LabelledRecipe(Recipe[LabelledObjective]):
 
 
 def _mean_of_folds(
-    earlier: Sequence[StageResult], *, fused: bool
+    folds: Sequence[StageResult], *, fused: bool
 ) -> tuple[Factors, JsonObject | None]:
     """Return the mean factors and the mean metrics of the folds."""
-    if not earlier:
+    if not folds:
         return MEAN if fused else Factors(1.0, 0.0), None
     # temperatures are factors, so their geometric mean is taken
-    temperature = float(np.exp(np.mean([math.log(stage["temperature"]) for stage in earlier])))
-    wide = float(np.mean([stage["wide_factor"] for stage in earlier]))
-    validations = [stage["validation"] for stage in earlier]
+    temperature = float(np.exp(np.mean([math.log(stage["temperature"]) for stage in folds])))
+    wide = float(np.mean([stage["wide_factor"] for stage in folds]))
+    validations = [stage["validation"] for stage in folds]
     means = {
         name: float(np.mean([facts[name] for facts in validations])) for name in validations[0]
     }
@@ -449,8 +440,14 @@ def _mean_of_folds(
 
 
 def _codec(
-    training: LabelledSequences, options: LabelledOptions, labels: Labels | None
+    training: LabelledSequences,
+    unlabelled: Sequences | None,
+    options: LabelledOptions,
+    labels: Labels | None,
 ) -> SequenceCodec:
     # standardised targets [N, 1], so that one learning rate suits every unit of measurement
     target = Scaler.of([training.numbers()[:, None]]) if training.kind.is_number else None
-    return replace(fit_codec(training.sequences, options), labels=labels, target=target)
+    sequences = training.sequences
+    if unlabelled is not None:
+        sequences = Sequences(sequences.kind, sequences.items + unlabelled.items)
+    return replace(fit_codec(sequences, options), labels=labels, target=target)

@@ -99,6 +99,8 @@ class TrainingState:
     """Results of the stages that the run has finished."""
     progress: Progress = field(default_factory=Progress)
     best: Best | None = None
+    start: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Weights of an earlier stage from which the networks of this stage and of later ones start, if any."""
 
     def capture(self, group: Group, random: Randomness) -> Snapshot:
         """Return everything that the next step depends on, the same in every process."""
@@ -123,6 +125,7 @@ class TrainingState:
         best = self.best
         if best is not None:
             arrays |= {f"best.{name}": array for name, array in best.arrays.items()}
+        arrays |= {f"start.{name}": array for name, array in self.start.items()}
         means = self.average.arrays()
         arrays |= {f"average.{name}": array for name, array in means.items()}
         numbers = {
@@ -147,6 +150,7 @@ class TrainingState:
         self.objective.carried = _own_lanes(snapshot.starting_with("carried."), group)
         for name, generator in zip(_GENERATORS, random.generators, strict=False):
             generator.set_state(_tensor(snapshot.arrays[f"{name}.{group.rank}"]))
+        self.start = snapshot.starting_with("start.")
         self.average.restore(snapshot.starting_with("average."))
         best = snapshot.numbers["best"]
         self.best = None

@@ -34,6 +34,10 @@ class Trainable(torch.nn.Module):
             for name, parameter in self.named_parameters()
         }
 
+    def load_known(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set those parameters that `arrays` has by the model's names."""
+        self.load(self.arrays() | dict(arrays))
+
     def zero_loss(self) -> Tensor:
         """Return a loss of 0 whose gradients are 0, for a process that got no share of a batch."""
         return torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0.0
@@ -62,6 +66,8 @@ class Objective(ABC):
     network: Trainable
     unit: str
     """The noun for what `loss` counts, such as "token"."""
+    pretrains: bool = False
+    """Whether the stage only gives the networks of later stages their first weights, and no model."""
     carried: list[LayerState] | None = None
     """The hidden state that the next step starts from, in a task that carries it over."""
 

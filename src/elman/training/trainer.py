@@ -15,11 +15,12 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Generic, NoReturn, TypeVar
 
+import numpy as np
 import torch
 
 from elman.errors import DataError, DivergedError
@@ -132,10 +133,11 @@ class Trainer(Generic[ObjectiveT]):
         self.earlier = [] if snapshot is None else snapshot.numbers["earlier"]
         # best network of the stage before, for a stage that ends before its first evaluation
         previous: Best | None = None
+        start: Mapping[str, np.ndarray] = {}
         diverged: DivergedError | None = None
         with stop_requests() as stop_requested:
             while True:
-                self._begin_stage(previous)
+                self._begin_stage(previous, start)
                 if snapshot is not None:
                     self.state.restore(snapshot, self.group, self.random)
                     self.output.emit({"event": "resume", "step": self.state.progress.step})
@@ -143,6 +145,8 @@ class Trainer(Generic[ObjectiveT]):
                 try:
                     stopped = self._train_stage(stop_requested)
                 except DivergedError as error:
+                    if self.objective.pretrains:
+                        raise
                     stopped, diverged = "diverged", error
                 best = self.state.best
                 if best is None:
@@ -157,21 +161,25 @@ class Trainer(Generic[ObjectiveT]):
                 }
                 self.earlier = [*self.earlier, facts | following | result]
                 # The model keeps this network if the next stage is interrupted before its first evaluation.
-                previous = replace(best, value=WORST_MEASURE)
+                previous, start = replace(best, value=WORST_MEASURE), self.state.start
+                if self.objective.pretrains:
+                    previous, start = None, best.arrays
             model = self._finish(best, result, stopped)
         self.output.emit({"event": "end", "stopped": stopped, "card": dict(model.card)})
         if diverged is not None:
             raise diverged
         return Outcome(model, stopped)
 
-    def _begin_stage(self, previous: Best | None) -> None:
-        """Make the network of the next stage, its optimizer and its pace."""
+    def _begin_stage(self, previous: Best | None, start: Mapping[str, np.ndarray]) -> None:
+        """Make the network of the next stage, its optimizer and its pace; `start` gives weights."""
         # The initial weights come from the run's own generator, in every process the same.
         with self.random.making():
             self.objective, self.schedule = self.recipe.stage(self.earlier)
         network, schedule = self.objective.network, self.schedule
         if self.recipe.before is not None:
             network.load(self.recipe.before.arrays)
+        if start:
+            network.load_known(start)
         network.to(self.group.device)
         self.random.give(network)
         if not self.group.leads:
@@ -179,7 +187,9 @@ class Trainer(Generic[ObjectiveT]):
             self.random.seed(self.recipe.plan.seed + RANK_SEED * self.group.rank)
         optimizer = optimizer_of(network, schedule)
         average = Average(network, schedule.average)
-        self.state = TrainingState(self.objective, optimizer, average, self.earlier, best=previous)
+        self.state = TrainingState(
+            self.objective, optimizer, average, self.earlier, best=previous, start=start
+        )
         self.pace = pace_of(schedule, self.objective)
         self.resume_from: Snapshot | None = None
 
@@ -249,6 +259,12 @@ class Trainer(Generic[ObjectiveT]):
         """End the stage at once; `good` is the snapshot that a later run goes on from."""
         if self.state.progress.step == 0 and self.state.best is None:
             # There is nothing to keep: not a single step was taken.
+            raise KeyboardInterrupt
+        if self.objective.pretrains:
+            self.store.save_or_warn(good, self.output.warn)
+            self.output.warn(
+                "interrupted in pre-training: there is no model yet, but --resume goes on"
+            )
             raise KeyboardInterrupt
         self.output.warn("interrupted: the best so far is kept")
         if self.state.best is None:
