@@ -205,6 +205,41 @@ def test_score(post: Callable[..., Any], models: dict[str, Any], name: str) -> N
     assert reply["loss"] == expected.loss
 
 
+@pytest.mark.parametrize("adapt", ["cache", "weights", "both"])
+def test_a_stream_that_adapts_answers_like_one_of_the_predictor(
+    models: dict[str, Any], ask: Any, adapt: Any
+) -> None:
+    """A fork has learned the same and goes on by itself; another stream learns nothing."""
+    predictor = models["letters"]
+
+    async def go() -> None:
+        async with ask(models) as client:
+
+            async def predictions(url: str, text: str) -> list[tuple[str, float]]:
+                reply = (await client.post(f"{url}/feed", json={"input": text, "k": 4})).json()
+                return [(row["token"], row["probability"]) for row in reply["predictions"]]
+
+            body = {"model": "letters", "input": "abcd" * 9, "adapt": adapt}
+            made = (await client.post("/v1/streams", json=body)).json()
+            assert made["position"] == 36
+            url, alone = f"/v1/streams/{made['id']}", predictor.stream(adapt).feed("abcd" * 9)
+            assert await predictions(url, "abcd" * 6) == alone.feed("abcd" * 6).predict(4)
+            assert alone.predict(4) != predictor.stream().feed("abcd" * 15).predict(4)
+            forked = (await client.post(f"{url}/fork")).json()
+            assert forked["position"] == 60
+            await predictions(url, "dcba" * 9)
+            other = f"/v1/streams/{forked['id']}"
+            assert await predictions(other, "ab") == alone.feed("ab").predict(4)
+            plain = (await client.post("/v1/streams", json={"model": "letters"})).json()
+            expected = predictor.stream().feed("ab").predict(4)
+            assert await predictions(f"/v1/streams/{plain['id']}", "ab") == expected
+            refused = await client.post("/v1/streams", json=body | {"adapt": "all"})
+            assert refused.status_code == 400
+            assert "adapt" in refused.json()["error"]["message"]
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_stream_answers_like_a_stream_of_the_predictor(
     models: dict[str, Any], ask: Any, name: str

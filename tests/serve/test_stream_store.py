@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.serve import batcher as module
+from elman.serve import stream_store
 from elman.serve.batcher import Batcher, StreamReply
 from elman.serve.http_errors import BusyError, NotFoundError, StaleError
 from elman.serve.stream_store import StreamStore
@@ -64,7 +67,7 @@ def run(work: Callable[..., Any], streams: StreamStore) -> None:
     try:
         return asyncio.run(work(streams))
     finally:
-        streams.batcher.close()
+        streams.close()
 
 
 def same(answer: StreamReply, stream: Stream, k: int) -> None:
@@ -255,7 +258,7 @@ def test_later_requests_wait_until_a_long_text_is_tokenised(make: Callable[..., 
         assert deleted is None
         assert isinstance(late, NotFoundError)
         assert not streams._locks
-        streams.batcher.close()
+        streams.close()
 
     asyncio.run(work())
 
@@ -452,6 +455,49 @@ def test_a_fault_of_one_round_does_not_end_the_thread(
         assert (await streams.feed(name, "a", 1, 0)).position == 1
 
     run(work, streams_of(make("gru")))
+
+
+def test_only_a_few_streams_adapt(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has weights of its own, which go with it."""
+    monkeypatch.setattr(stream_store, "MAX_ADAPTING_STREAMS", 2)
+
+    async def work(streams: StreamStore) -> None:
+        first, _ = await streams.create("ab", adapt="both")
+        await streams.fork(first)
+        for again in (streams.create("", adapt="cache"), streams.fork(first)):
+            with pytest.raises(BusyError, match="no room for more streams that adapt: got 2 of m"):
+                await again
+        await streams.create("")
+        held = weakref.ref(streams._streams[first].own)
+        await streams.delete(first)
+        # the thread forgets a request when the next one comes
+        await streams.create("", adapt="cache")
+        gc.collect()
+        assert held() is None
+
+    run(work, streams_of(make("gru")))
+
+
+def test_a_fault_ends_a_stream_that_adapts(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have learned from a part of the input; the streams beside it go on."""
+
+    async def work(streams: StreamStore) -> None:
+        (name, _), (other, _) = [await streams.create("ab", adapt="weights") for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(streams._streams[name].own, "feed", lambda _: 1 / 0)
+            answer = asyncio.ensure_future(streams.feed(other, "cd", 3))
+            with pytest.raises(ZeroDivisionError):
+                await streams.feed(name, "cd", 3)
+        same(await answer, Stream(model, "weights").feed("abcd"), 3)
+        with pytest.raises(StaleError, match="an error interrupted a request of this stream"):
+            await streams.feed(name, "cd")
+
+    model = make("gru")
+    run(work, streams_of(model))
 
 
 MEMORY = """

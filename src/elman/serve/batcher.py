@@ -31,7 +31,9 @@ class StreamReply(NamedTuple):
 
     position: int
     predictions: Predictions
-    state: bytes | None
+    state: bytes | None = None
+    own: Stream | None = None
+    """Of a stream that adapts: a copy of it, with the weights that it has learned."""
 
 
 class StreamStart(NamedTuple):
@@ -46,6 +48,7 @@ class HeldStream:
     """A stream in a slot of the pool, which holds its state, and what the server knows about it."""
 
     slot: int
+    """Number of the slot; requests of a stream that adapts are queued by it too."""
     last_used: float = 0.0
     position: int = 0
     """Number of tokens that it has read."""
@@ -55,6 +58,8 @@ class HeldStream:
     """Hash of the tokens of this request, by which the same request is recognised when it is sent again."""
     is_broken: bool = False
     """Whether a fault stopped it in the middle of a request."""
+    own: Stream | None = None
+    """The stream with weights of its own, if it adapts; it then takes no part in the pool."""
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +75,7 @@ class StreamRequest:
     start: StreamStart | None = None
     """New start of the stream before it reads; None continues the stream."""
     with_state: bool = False
-    """Whether the reply contains the state."""
+    """Whether the reply contains the state, or a copy of a stream that adapts."""
     future: asyncio.Future[StreamReply] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -109,7 +114,7 @@ class Batcher:
     ) -> None:
         self.network = network
         self._pool = StreamPool(network, 1)
-        self._window_seconds, self._count_batch = window_seconds, count_batch
+        self._window_seconds, self.count_batch = window_seconds, count_batch
         self._arrived: SimpleQueue[StreamRequest | None] = SimpleQueue()
         # Unfinished requests by slot; each round advances the first one of every slot.
         self._queues: dict[int, deque[StreamRequest]] = {}
@@ -175,19 +180,12 @@ class Batcher:
 
     def _start(self, request: StreamRequest) -> None:
         """Encode the input, check the request's number and move the stream to its start."""
-        held, pool = request.stream, self._pool
-        if held.slot >= len(pool):
-            # Grow in small steps: many streams must cost little more than their states.
-            pool.add(max(held.slot + 1 - len(pool), len(pool) // 64, MIN_NEW_SLOTS))
+        held = request.stream
         # A long text has been encoded already, because encoding it here would delay all streams.
-        tokens = token_numbers(pool.codec, request.input)
+        tokens = token_numbers(self.network.model.codec, request.input)
         request.digest = hash(tokens.tobytes())
         if request.start is not None:
-            stream = Stream(self.network)
-            if request.start.state is not None:
-                # The setter raises InputError for the state of another model, before the slot changes.
-                stream.state = request.start.state
-            pool.put(held.slot, stream)
+            self._begin(held.slot, request.start.state)
             held.position = request.start.position
         elif held.is_broken:
             remedy = "delete it and create another one"
@@ -195,6 +193,18 @@ class Batcher:
         elif _is_repeated(request, len(tokens)):
             tokens = tokens[:0]
         request.tokens, request.input = tokens, ""
+
+    def _begin(self, slot: int, state: bytes | None) -> None:
+        """Let a new stream begin in a slot; raise InputError for the state of another model."""
+        pool = self._pool
+        if slot >= len(pool):
+            # Grow in small steps: many streams must cost little more than their states.
+            pool.add(max(slot + 1 - len(pool), len(pool) // 64, MIN_NEW_SLOTS))
+        stream = Stream(self.network)
+        if state is not None:
+            # The setter raises the error before the slot changes.
+            stream.state = state
+        pool.put(slot, stream)
 
     def _feed_all(self, requests: list[StreamRequest]) -> None:
         """Let each request read its next block of tokens; a fault becomes the outcome of its request."""
@@ -212,10 +222,17 @@ class Batcher:
         """Let each request read its next block of tokens; after an exception none of them has."""
         if requests:
             blocks = [request.rest[:TOKENS_PER_ROUND] for request in requests]
-            self._pool.feed(blocks, [request.stream.slot for request in requests])
+            self._read([request.stream for request in requests], blocks)
             for request, block in zip(requests, blocks, strict=True):
                 request.tokens_read += len(block)
-            self._count_batch(len(requests), sum(map(len, blocks)))
+            self.count_batch(len(requests), sum(map(len, blocks)))
+
+    def _read(self, streams: list[HeldStream], blocks: list[NDArray[np.int64]]) -> None:
+        self._pool.feed(blocks, [stream.slot for stream in streams])
+
+    def _predict(self, k: int, streams: list[HeldStream]) -> list[Predictions]:
+        # One product with the output weights [V, H] serves all streams.
+        return self._pool.predict(k, [stream.slot for stream in streams])
 
     def _reply_to(self, requests: list[StreamRequest]) -> None:
         """Count requests whose input has been read, and set their replies."""
@@ -224,13 +241,12 @@ class Batcher:
             held.position += request.tokens_read
             if request.seq is not None:
                 held.seq, held.digest = request.seq, request.digest
-        # One product with the output weights [V, H] serves all requests that ask for predictions.
         predictions = dict.fromkeys(requests, Predictions([], 0.0))
         asking = [request for request in requests if request.k]
         with _fault_of(*asking):
             if asking:
-                k, slots = max(item.k for item in asking), [item.stream.slot for item in asking]
-                predictions |= zip(asking, self._pool.predict(k, slots), strict=True)
+                k, streams = max(item.k for item in asking), [item.stream for item in asking]
+                predictions |= zip(asking, self._predict(k, streams), strict=True)
         for request in requests:
             if request.outcome is None:
                 with _fault_of(request):
@@ -238,10 +254,42 @@ class Batcher:
 
     def _reply(self, request: StreamRequest, predictions: Predictions) -> StreamReply:
         held = request.stream
-        state = self._pool.stream(held.slot).state if request.with_state else None
         # The batch was predicted with the largest k.
         best = Predictions(predictions[: request.k], predictions.unknown_probability)
-        return StreamReply(held.position, best, state)
+        if not request.with_state:
+            return StreamReply(held.position, best)
+        if held.own is not None:
+            return StreamReply(held.position, best, own=held.own.fork())
+        return StreamReply(held.position, best, self._pool.stream(held.slot).state)
+
+
+class AdaptingBatcher(Batcher):
+    """The streams of one model that adapt, advanced one after the other by a thread of their own.
+
+    Each has weights of its own, so that no two share a pass. They leave the other streams' thread alone,
+    because a gradient step takes long.
+    """
+
+    def _begin(self, slot: int, state: bytes | None) -> None:
+        """Leave the stream as its maker made it."""
+
+    def _feed_all(self, requests: list[StreamRequest]) -> None:
+        for request in requests:
+            with _fault_of(request):
+                self._feed([request])
+            # After a fault it may have learned from a part of the input.
+            request.stream.is_broken |= request.outcome is not None
+
+    def _read(self, streams: list[HeldStream], blocks: list[NDArray[np.int64]]) -> None:
+        for stream, block in zip(_own(streams), blocks, strict=True):
+            stream.feed(block)
+
+    def _predict(self, k: int, streams: list[HeldStream]) -> list[Predictions]:
+        return [stream.predict(k) for stream in _own(streams)]
+
+
+def _own(streams: list[HeldStream]) -> list[Stream]:
+    return [stream.own for stream in streams if stream.own is not None]
 
 
 def _is_repeated(request: StreamRequest, token_count: int) -> bool:

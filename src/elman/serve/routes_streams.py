@@ -48,9 +48,9 @@ async def feed_stream(stream: str, body: FeedRequest, served: Served) -> FeedRep
 
 @router.post("/v1/streams")
 async def create_stream(body: CreateRequest, served: Served) -> StreamReply:
-    """Create a stream, which may read a text first."""
+    """Create a stream, which may read a text first, and with `adapt` learns from what it reads."""
     _, store = served.language_model(body.model)
-    name, reply = await store.create(body.input or "")
+    name, reply = await store.create(body.input or "", adapt=body.adapt)
     return {"id": name, "model": body.model, "position": reply.position}
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from elman.explain.explanation import Method
+from elman.language.adaptation import Adapt
 
 MAX_INPUT_LENGTH = 100_000
 """Characters or tokens of one input."""
@@ -172,9 +173,10 @@ class ReplaceRequest(_Request):
 
 
 class CreateRequest(_Request):
-    """Create a stream."""
+    """Create a stream; with `adapt`, it learns from what it reads."""
 
     input: Text | Tokens | None = None
+    adapt: Adapt | None = None
 
 
 class FeedRequest(BaseModel):

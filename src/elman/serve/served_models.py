@@ -108,7 +108,7 @@ class ServedModels:
         self.workers.close()
         end = time.monotonic() + CLOSE_SECONDS
         for store in self._streams.values():
-            store.batcher.close(max(0.0, end - time.monotonic()))
+            store.close(max(0.0, end - time.monotonic()))
 
 
 def _served_models(request: Request) -> ServedModels:

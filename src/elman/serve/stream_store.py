@@ -10,13 +10,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from elman.language.stream import Readable, token_numbers
-from elman.serve.batcher import Batcher, HeldStream, StreamReply, StreamRequest, StreamStart
+from elman.language.adaptation import Adapt
+from elman.language.stream import Readable, Stream, token_numbers
+from elman.serve.batcher import (
+    AdaptingBatcher,
+    Batcher,
+    HeldStream,
+    StreamReply,
+    StreamRequest,
+    StreamStart,
+)
 from elman.serve.http_errors import BusyError, NotFoundError
 from elman.serve.threads import WorkerThreads
 
 MIN_SWEEP_SECONDS = 1.0
 """Time between two searches for idle streams."""
+MAX_ADAPTING_STREAMS = 16
+"""Streams of one model that adapt; each has its own copy of the weights, and twice as much beside it."""
 LONG_INPUT_CHARACTERS = 2_000
 """A text of at least this length is tokenised in a worker thread, beside other requests."""
 
@@ -46,6 +56,7 @@ class StreamStore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.batcher, self._workers = model, batcher, workers
+        self._adapting = AdaptingBatcher(batcher.network, 0.0, batcher.count_batch)
         self._idle_seconds, self._room, self._clock = idle_seconds, room, clock
         self._streams: dict[str, HeldStream] = {}
         self._new_slots, self._free_slots = itertools.count(), list[int]()
@@ -60,20 +71,44 @@ class StreamStore:
         return name in self._streams
 
     async def create(
-        self, text: Readable, start: StreamStart | None = None
+        self,
+        text: Readable,
+        start: StreamStart | None = None,
+        *,
+        adapt: Adapt | None = None,
+        own: Stream | None = None,
     ) -> tuple[str, StreamReply]:
-        """Return a new stream's name, and its reply after reading `text`; raise BusyError, InputError."""
+        """Return a new stream's name, and its reply after reading `text`.
+
+        Args:
+            text: The text to read first.
+            start: State and position at which the stream begins.
+            adapt: Whether and how the stream adapts to what it reads.
+            own: A stream that adapts, from which the new one continues.
+
+        Raises:
+            BusyError: There are too many streams.
+            InputError: The text cannot be read.
+            OptionError: The stored weights are rounded, so that no stream can adapt.
+        """
         text = await self._tokenised(text)
+        if adapt is not None:
+            own = await self._workers.run(partial(Stream, self.batcher.network, adapt))
         if self._room() < 1:
             remedy = "delete streams that are no longer needed, or pass a larger --max-streams"
             raise BusyError("no room for more streams", remedy=remedy)
+        adapting = sum(stream.own is not None for stream in self._streams.values())
+        if own is not None and adapting >= MAX_ADAPTING_STREAMS:
+            got, remedy = f"{adapting} of {self.model}", "delete one, or create one without adapt"
+            raise BusyError("no room for more streams that adapt", got=got, remedy=remedy)
         # The name is the secret that allows requests of the stream.
         name, stream = secrets.token_urlsafe(16), HeldStream(self._take_slot(), self._clock())
+        stream.own = own
         # Count the stream before awaiting: other requests look for room meanwhile.
         self._streams[name] = stream
         try:
             request = StreamRequest(stream, text, start=start or StreamStart())
-            return name, await self.batcher.submit(request)
+            return name, await self._submit(request)
         # Also for a client that has gone: nobody knows the name of its stream.
         except BaseException:
             if name in self:
@@ -95,13 +130,22 @@ class StreamStore:
             text = await self._tokenised(text)
             # The stream may have been deleted while the text was tokenised.
             request = StreamRequest(self._stream(name), text, k, seq, with_state=with_state)
-            reply = self.batcher.submit(request)
+            reply = self._submit(request)
         return await reply
+
+    def _submit(self, request: StreamRequest) -> asyncio.Future[StreamReply]:
+        batcher = self.batcher if request.stream.own is None else self._adapting
+        return batcher.submit(request)
+
+    def close(self, seconds: float | None = None) -> None:
+        """Answer all requests, then end the threads; wait at most so many seconds for each."""
+        for batcher in (self.batcher, self._adapting):
+            batcher.close(seconds)
 
     async def fork(self, name: str) -> tuple[str, StreamReply]:
         """Return the name of a new stream that continues from where `name` is, and its reply."""
         reply = await self.feed(name, with_state=True)
-        return await self.create("", StreamStart(reply.state, reply.position))
+        return await self.create("", StreamStart(reply.state, reply.position), own=reply.own)
 
     async def delete(self, name: str) -> None:
         """Forget a stream once its earlier requests are submitted; raise NotFoundError if there is none."""
@@ -138,7 +182,7 @@ class StreamStore:
         stream = HeldStream(self._take_slot())
         try:
             request = StreamRequest(stream, text, k, start=StreamStart(state), with_state=True)
-            return await self.batcher.submit(request)
+            return await self._submit(request)
         finally:
             self._free_slots.append(stream.slot)
 
