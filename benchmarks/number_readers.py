@@ -22,9 +22,9 @@ from number_sets import GENERATORS, Part, folds, generated, real
 
 import elman
 from elman.labels.baselines import fit_baselines
-from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
+from elman.labels.label_values import Labels
 
 
 def sets(folder: Path, seed: int) -> Iterator[tuple[str, Part, Part]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.fusion import Factors, fit_factors
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import ClassifierOptions
-from elman.labels.train import LabelledRecipe
+from elman.labels.train import LabelledRecipe, StageObjective
 from elman.labels.wide_fit import fit_wide
 from elman.training.checkpoint import Best, StageResult
 from elman.training.journal import Run
@@ -56,13 +57,15 @@ class Logits(LabelledRecipe):
     kept: dict[str, np.ndarray]
 
     def evaluate(
-        self, earlier: list[StageResult], objective: LabelledObjective, best: Best
+        self, earlier: Sequence[StageResult], objective: StageObjective, best: Best
     ) -> StageResult:
         """Keep the logits of the held-out texts at the best step."""
+        if not isinstance(objective, LabelledObjective) or objective.held is None:
+            return super().evaluate(earlier, objective, best)
         objective.network.load(best.arrays)
         Logits.kept = {"network": objective.logits(objective.held)[0], "best": np.array(best.step)}
         factors = {"temperature": 1.0, "wide_factor": 0.0, "strength": None, "validation": None}
-        return factors | {"stage": self.stages[len(earlier)], "held_out": None, "baselines": []}
+        return factors | {"stage": self.stages.kinds[len(earlier)], "held_out": None, "baselines": []}
 
 
 def train_one(given: Sets, options: dict[str, Any], folder: Path) -> dict[str, np.ndarray]:

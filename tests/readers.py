@@ -8,9 +8,10 @@ import numpy as np
 
 from elman import tasks
 from elman.files.model import Model
-from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
+from elman.labels.label_values import Labels
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 

@@ -18,10 +18,11 @@ from elman import cells, tasks
 from elman.files.container import FORMAT
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.convolutions import KERNELS, ConvolutionPart, Convolutions
 from elman.labels.dataset import Sequences
+from elman.labels.label_values import Labels
 from elman.labels.ngrams import NgramPart, NgramReader
 from elman.language.config import NetworkConfig
 from elman.series.autoregression import Ridge

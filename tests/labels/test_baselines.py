@@ -25,10 +25,10 @@ from elman.labels.baselines import (
     measure_number_baselines,
     most_frequent_tag,
 )
-from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries
+from elman.labels.label_values import Labels
 from elman.labels.metrics import r2
 from elman.metrics.forecast_errors import mae
 from readers import reader_of

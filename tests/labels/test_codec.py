@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from elman import DataError, InputError, ModelFileError
-from elman.labels.codec import UNKNOWN_LABEL, Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
+from elman.labels.label_values import UNKNOWN_LABEL, Labels
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 

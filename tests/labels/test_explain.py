@@ -25,9 +25,9 @@ from elman.explain.explanation import (
 )
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences, PackedSteps, SequenceBatch
-from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.explain import explain_labelled
+from elman.labels.label_values import Labels
 from elman.labels.network_torch import TorchSequenceNetwork
 from elman.text.vocabulary import TextCodec
 from factories import CELLS

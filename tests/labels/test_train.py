@@ -20,9 +20,9 @@ from elman import DataError, ModelFileError, OptionError, load
 from elman.engine import kernel
 from elman.files.model import Model
 from elman.labels.calibration import fit_temperature
-from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences, RunInputs
+from elman.labels.label_values import Labels
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
 from elman.labels.plan import FEW_STEPS

@@ -17,10 +17,11 @@ from elman.errors import InputError, ModelFileError
 from elman.explain.explanation import DECOMPOSITION, INTEGRATED
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Labels, SequenceCodec, fit_codec
+from elman.labels.codec import SequenceCodec, fit_codec
 from elman.labels.dataset import Sequences
 from elman.labels.examples import EncodedExamples, LabelledSequences
 from elman.labels.explain import explain_labelled
+from elman.labels.label_values import Labels
 from elman.labels.ngrams import NgramPart, feature_values
 from elman.labels.options import ClassifierOptions
 from elman.labels.wide_fit import fit_wide

@@ -18,11 +18,12 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.confusion import ENTITY_F1, BaselineFigures, TrueTags
 from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries, text_features, value_windows, word_windows
+from elman.labels.label_values import Labels
 from elman.labels.linear_models import (
     LOGISTIC_C,
     RIDGE_ALPHA,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
-from elman.labels.codec import Label
+from elman.labels.label_values import Label
 from elman.labels.tags import are_entities, entity_counts
 from elman.metrics.paired import (
     MAX_TABLE_CELLS,

@@ -14,10 +14,10 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from elman.errors import DataError
 from elman.files.model import Model
-from elman.labels.codec import Label, Labels
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.display import LabelsDisplay
 from elman.labels.examples import LabelledSequences, RunInputs, Targets, TargetSource
+from elman.labels.label_values import Label, Labels
 from elman.labels.metrics import Classification, Regression
 from elman.labels.options import (
     ClassifierOptions,

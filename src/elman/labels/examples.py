@@ -11,10 +11,11 @@ import numpy as np
 
 from elman.errors import DataError
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Label, Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
 from elman.labels.kinds import KINDS, LABEL, TargetKind
+from elman.labels.label_values import Label, Labels
 from elman.training.journal import JsonObject
 
 Targets: TypeAlias = Sequence[Any]

@@ -15,7 +15,7 @@ from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACE
 from elman.explain.gradients import finite, held_note, slopes_between
 from elman.explain.question import Question, Shares
 from elman.labels.ablation import AblatableSequence, ablatable_sequence
-from elman.labels.codec import UNKNOWN_LABEL, Label
+from elman.labels.label_values import UNKNOWN_LABEL, Label
 from elman.labels.network import NetworkMember, SequenceNetwork
 from elman.labels.wide import WideShares
 from elman.tables.columns import several

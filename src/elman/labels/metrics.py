@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, OptionError, printable
 from elman.labels.calibration import ReliabilityBin, calibration_error, log_loss, reliability
-from elman.labels.codec import Label
 from elman.labels.confusion import (
     ENTITY_F1,
     METRICS,
@@ -27,6 +26,7 @@ from elman.labels.confusion import (
     label_p_value,
     metric_of_table,
 )
+from elman.labels.label_values import Label
 from elman.labels.tags import EntityFigures, entity_figures
 from elman.metrics.correlation import pearson, spearman
 from elman.metrics.forecast_errors import mae, rmse

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from elman.labels.batches import EpochBatches, PackedSteps, length_buckets
 from elman.labels.calibration import log_loss, search_temperature
-from elman.labels.codec import UNKNOWN_LABEL
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import label_figures
 from elman.labels.examples import EncodedExamples
+from elman.labels.label_values import UNKNOWN_LABEL
 from elman.labels.network_torch import TorchSequenceNetwork
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan

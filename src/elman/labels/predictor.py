@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Label, Labels, SequenceCodec
+from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import BaselineFigures
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.examples import LabelledSequences, TargetSource
+from elman.labels.label_values import Label, Labels
 from elman.labels.metrics import (
     Classification,
     Regression,

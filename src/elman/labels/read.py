@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import DataError, OptionError, printable, warn
-from elman.labels.codec import Label
 from elman.labels.conll import read_tags
+from elman.labels.label_values import Label
 from elman.labels.uea import read_ts
 from elman.tables.columns import is_missing, row_name
 from elman.tables.dates import parse_times

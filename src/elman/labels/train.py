@@ -21,12 +21,13 @@ from elman.errors import DataError, OptionError
 from elman.files.model import Model
 from elman.labels.baselines import compare_with_baselines
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Labels, SequenceCodec, fit_codec, word_vectors
+from elman.labels.codec import SequenceCodec, fit_codec, word_vectors
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import Sequences, check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.fusion import MEAN, Factors, fit_factors
+from elman.labels.label_values import Labels
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, labelled_plan, network_config

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 
 from elman.errors import DataError, warn
-from elman.labels.codec import UNKNOWN_LABEL, Label, Labels
+from elman.labels.label_values import UNKNOWN_LABEL, Label, Labels
 from elman.tables.columns import MISSING, column_of
 from elman.text.input_files import read_text
 
