@@ -34,7 +34,7 @@ from elman.training.checkpoint import Best, StageResult
 from elman.training.journal import Run
 from elman.training.trainer import train
 
-STEPS = {"mr": 1000, "subj": 1000, "atis": 800, "tweets": 1000}
+STEPS = {"mr": 600, "subj": 600, "atis": 600, "tweets": 600}
 TWEETS = 12_000
 
 
@@ -65,7 +65,11 @@ class Logits(LabelledRecipe):
         objective.network.load(best.arrays)
         Logits.kept = {"network": objective.logits(objective.held)[0], "best": np.array(best.step)}
         factors = {"temperature": 1.0, "wide_factor": 0.0, "strength": None, "validation": None}
-        return factors | {"stage": self.stages.kinds[len(earlier)], "held_out": None, "baselines": []}
+        return factors | {
+            "stage": self.stages.kinds[len(earlier)],
+            "held_out": None,
+            "baselines": [],
+        }
 
 
 def train_one(given: Sets, options: dict[str, Any], folder: Path) -> dict[str, np.ndarray]:
