@@ -43,6 +43,7 @@ def golden_models() -> dict[str, Model]:
     models = {cell: _language(number, cell) for number, cell in enumerate(cells.CELLS)}
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
     models |= {"ngrams": _ngrams(), "convolutions": _convolutions(), "forecast-ridge": _lagged()}
+    models["forecast-bounded"] = _bounded()
     models |= {"chain": _chain()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
@@ -294,6 +295,14 @@ def _lagged() -> Model:
     rule = replace(model.codec.rule, lags=5, lag_season=1)
     ridge = Ridge(weights, np.array([0.5, 0.75, 1.0]))
     return replace(model, codec=replace(model.codec, rule=rule, ridge=ridge))
+
+
+def _bounded() -> Model:
+    """The same forecaster with bounded lags too."""
+    model = _lagged()
+    weights = (np.arange(9.0).reshape(3, 3) * 5 % 9 - 4) / 16
+    ridge = replace(model.codec.ridge, bounded_weights=weights, bound=1.25)
+    return replace(model, codec=replace(model.codec, ridge=ridge))
 
 
 def ask(model: Model) -> np.ndarray:

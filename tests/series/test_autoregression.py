@@ -90,6 +90,39 @@ def test_a_short_series_keeps_the_naive_forecast() -> None:
     assert forecast(codec, np.array([1.0, 3.0, 2.0, 5.0])).tolist() == [5.0]
 
 
+def test_bounded_lags_forecast_a_series_that_jumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a change is taken back up to 2, so that most of a jump stays
+    draw, values = np.random.default_rng(0), [0.0, 0.0]
+    for _ in range(1500):
+        noise = draw.standard_normal() * (0.3 if draw.random() < 0.9 else 6)
+        back = 0.9 * np.clip(values[-1] - values[-2], -2, 2) + 0.3 * values[-1]
+        values.append(values[-1] - back + noise)
+    series, at = load_series([np.array(values)], SeriesOptions()), np.arange(100, 1500)
+
+    def error() -> float:
+        windows = fitted(np.array(values)).windows(series)
+        prepared, truth = windows.prepare(np.zeros(len(at), np.int64), at)
+        return float(np.abs(prepared.base - truth).mean())
+
+    bounded = error()
+    monkeypatch.setattr("elman.series.autoregression_fit.MIN_LATER_GAIN_ERRORS", np.inf)
+    assert bounded < 0.9 * error()
+
+
+def test_the_latest_values_can_prefer_the_naive_forecast() -> None:
+    # a line forecasts noise around a mean, and harms the random walk that follows
+    draw = np.random.default_rng(0)
+    values = np.append(draw.standard_normal(2000), draw.standard_normal(400).cumsum())
+    series = load_series([values], SeriesOptions())
+    rule = WindowRule(1, 1, 0, 1, 24, log=False)
+    codec = ForecastCodec(rule, LEVELS, np.zeros(3), False, None, None, None, series)
+    plan = forecast_plan(ForecasterOptions(horizon=1), rule, [len(values)])
+    for held_out, is_linear in ((400, False), (800, True)):
+        ridge = fit_ridge(series, codec, plan, [held_out]).ridge
+        assert ridge is not None
+        assert ridge.weights.any() == is_linear
+
+
 def lagged(**settings: Any) -> ForecastPredictor:
     """Make a forecaster with an autoregression on more values than its window."""
     at = np.arange(60)
@@ -97,7 +130,8 @@ def lagged(**settings: Any) -> ForecastPredictor:
     model = make_forecaster(series, **settings)
     rule = replace(model.codec.rule, lags=20, lag_season=1)
     weights = np.random.default_rng(0).standard_normal((5, 20)) / 10
-    ridge = Ridge(weights, np.linspace(0.3, 0.7, 5))
+    again = np.random.default_rng(1).standard_normal((5, 3)) / 10
+    ridge = Ridge(weights, np.linspace(0.3, 0.7, 5), again, 0.5)
     return ForecastPredictor(replace(model, codec=replace(model.codec, rule=rule, ridge=ridge)))
 
 
@@ -111,6 +145,7 @@ def test_the_forecast_is_the_autoregression_plus_the_network() -> None:
     assert ridge is not None
     lags = np.append(values[-20:-1] - values[-1], unit)
     expected = values[-1] + ridge.weights @ lags
+    expected += ridge.bounded_weights @ lags[-4:-1].clip(-0.5 * unit, 0.5 * unit)
     np.testing.assert_allclose(silent.predict().median[0], expected, rtol=1e-9)
     assert not np.allclose(predictor.predict().median[0], expected)
     assert rule.steps_back == 20
@@ -151,10 +186,13 @@ def test_a_file_keeps_it(tmp_path: Any) -> None:
     np.testing.assert_array_equal(loaded.predict().quantiles, predictor.predict().quantiles)
 
 
-@pytest.mark.parametrize("name", ["codec.ridge.weights", "codec.ridge.deviation"])
+@pytest.mark.parametrize(
+    "name",
+    [f"codec.ridge.{name}" for name in ("weights", "deviation", "bounded", "bound")],
+)
 def test_a_file_with_wrong_arrays_is_refused(name: str) -> None:
     form, arrays = lagged().codec.to_parts()
-    arrays[name] = arrays[name][..., :-1]
+    arrays[name] = arrays[name][..., :-1] if name != "codec.ridge.bounded" else np.zeros((4, 3))
     with pytest.raises(ModelFileError, match=name.removeprefix("codec.")):
         ForecastCodec.from_parts(form, arrays)
 

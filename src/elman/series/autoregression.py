@@ -2,12 +2,14 @@
 
 For each step ahead it adds to a naive forecast (the last value, or the last season) a linear function of the
 last L values, as distances from the last one in units of the window. So its forecast moves with the level of
-the series, as in NLinear (A. Zeng et al., arXiv:2205.13504). `elman.series.autoregression_fit` fits it.
+the series, as in NLinear (A. Zeng et al., arXiv:2205.13504). The last K distances can count a second
+time, bounded: then a jump moves the forecast less than a line would. The fit is in
+`elman.series.autoregression_fit`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +26,15 @@ class Ridge:
     the last value from itself is 0."""
     deviation: np.ndarray
     """float64 ``[h]``: root mean square of the cross-validated errors, in units of the window."""
+    bounded_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """float64 ``[h, K]``: weights of the bounded distances, the oldest first; K is 0 if there are none."""
+    bound: float = 0.0
+    """Bound of their absolute value, in units of the window."""
+
+    @property
+    def bounded_lags(self) -> int:
+        """K, the number of distances that count a second time, bounded."""
+        return int(self.bounded_weights.shape[1])
 
     @property
     def spread(self) -> float:
@@ -37,7 +48,20 @@ class Ridge:
             past: ``[B, W]``, W at least L, NaN where missing.
             unit: ``[B]``.
         """
-        return np.asarray(lag_inputs(past, unit, self.weights.shape[1]) @ self.weights.T)
+        inputs = lag_inputs(past, unit, self.weights.shape[1])
+        moved = inputs @ self.weights.T
+        if self.bounded_lags:
+            moved += bounded(inputs, self.bounded_lags, self.bound) @ self.bounded_weights.T
+        return np.asarray(moved)
+
+
+def bounded(inputs: np.ndarray, count: int, bound: float) -> np.ndarray:
+    """Return the `count` distances nearest to the origin, bounded, from `lag_inputs`.
+
+    >>> bounded(np.array([[-9.0, -4.0, 1.5, 1.0]]), 2, 3.0).tolist()
+    [[-3.0, 1.5]]
+    """
+    return np.asarray(inputs[:, inputs.shape[1] - 1 - count : -1].clip(-bound, bound))
 
 
 def lag_inputs(past: np.ndarray, unit: np.ndarray, lags: int) -> np.ndarray:

@@ -200,6 +200,9 @@ class ForecastCodec:
         if self.ridge is not None:
             arrays["codec.ridge.weights"] = self.ridge.weights
             arrays["codec.ridge.deviation"] = self.ridge.deviation
+            if self.ridge.bounded_lags:
+                arrays["codec.ridge.bounded"] = self.ridge.bounded_weights
+                arrays["codec.ridge.bound"] = np.array([self.ridge.bound])
         return form, arrays
 
     @classmethod
@@ -294,7 +297,15 @@ def _read_ridge(rule: WindowRule, arrays: Mapping[str, np.ndarray]) -> Ridge | N
     _check_numbers(arrays, "ridge.deviation", (rule.horizon,))
     deviation = arrays["codec.ridge.deviation"]
     _require((deviation > 0).all(), "ridge.deviation", "numbers above 0")
-    return Ridge(arrays["codec.ridge.weights"], deviation)
+    ridge = Ridge(arrays["codec.ridge.weights"], deviation)
+    if "codec.ridge.bounded" not in arrays:
+        return ridge
+    weights, bound = arrays["codec.ridge.bounded"], arrays["codec.ridge.bound"]
+    K = weights.shape[-1] if weights.ndim else 0
+    _check_numbers(arrays, "ridge.bounded", (rule.horizon, min(K, rule.lags - 1)))
+    _check_numbers(arrays, "ridge.bound", (1,))
+    _require(bound[0] > 0, "ridge.bound", "a number above 0", bound[0])
+    return replace(ridge, bounded_weights=weights, bound=float(bound[0]))
 
 
 def _require(is_valid: bool | np.bool_, name: str, expected: str, got: object = None) -> None:
