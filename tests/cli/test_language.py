@@ -143,11 +143,11 @@ def test_a_model_adapts_to_the_text(folder: Path, run: Any) -> None:
     assert ran.json["cache_loss"] is None  # the cache is off for characters
     assert "learning on" in run("evaluate", model, text, "--adapt").out
     question = text.read_text("utf-8")[:300].replace("\n", " ")
-    plain, adapted = (
+    answers = [
         run("predict", model, question, "--json", *more).json["predictions"]
-        for more in ([], ["--adapt"])
-    )
-    assert plain != adapted
+        for more in ([], ["--adapt"], ["--adapt", "--valid", text])
+    ]
+    assert answers[0] != answers[1] != answers[2] != answers[0]
 
 
 def test_info_shows_the_card(folder: Path, run: Any) -> None:
@@ -291,6 +291,7 @@ BAD = [
     (["generate", "{model}", "-n", "-5"], "got -5"),
     (["evaluate", "{model}", "{missing}"], "missing.txt"),
     (["evaluate", "{model}", "{text}", "--valid", "{text}"], "valid: got a text without adapt"),
+    (["predict", "{model}", "I", "--valid", "{text}"], "valid: got a text without adapt"),
     (["info", "{empty}"], "empty.txt"),
     (["train", "{text}", "-o", "{out}", "--epochs", "1e308"], "epochs: got 1e+308"),
     (["train", "{text}", "-o", "{blocked}"], "a file where a folder"),

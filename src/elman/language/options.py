@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from elman.errors import OptionError
 from elman.task_types import ExplainOptions, PredictOptions, ReadingOptions
-from elman.training.options import answering, network, reading, training
+from elman.training.options import Options, answering, network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
 
 Level: TypeAlias = Literal["char", "word"]
@@ -106,24 +106,28 @@ class LanguageOptions(RecurrentOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguagePredictOptions(PredictOptions):
-    """Options of the command `predict` for a language model."""
-
-    adapt: bool = answering(False, "learn from each text before the answer to it")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageEvaluateOptions(ReadingOptions):
-    """Options of the command `evaluate` for a language model."""
+class AdaptOptions(Options):
+    """Options for a language model that adapts to the text it reads."""
 
     adapt: bool = answering(
         False,
-        "also measure the model while it adapts to the text: with a cache, learning on, with both",
+        "learn from the text while reading it; evaluate then also measures the model with a cache, "
+        "learning on, and with both",
     )
     valid: tuple[str, ...] | None = reading(
         None,
         "texts to choose the strengths of --adapt on (default: strengths measured on other texts)",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguagePredictOptions(AdaptOptions, PredictOptions):
+    """Options of the command `predict` for a language model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageEvaluateOptions(AdaptOptions, ReadingOptions):
+    """Options of the command `evaluate` for a language model."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -302,6 +302,37 @@ class LanguagePredictor(Predictor):
         outside = codec.encode(text) == UNKNOWN_ID
         return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
 
+    def adaptation(
+        self,
+        adapt: Adapt | Adaptation | None,
+        valid: Source | None = None,
+        *,
+        encoding: str | None = None,
+    ) -> Adaptation | None:
+        """Return the strengths of an adaptation for `stream` and `evaluate`.
+
+        Args:
+            adapt: The parts that adapt, as in `Stream`, or the strengths to begin with; None for none.
+            valid: A text to choose the strengths on; without it they are the defaults.
+            encoding: The encoding of the files; None detects it.
+
+        Raises:
+            DataError: The text is missing, empty, too short or not text.
+            OptionError: There is a text without `adapt`, or no such part.
+        """
+        codec = self.model.codec
+        settings = None if adapt is None else adaptation_of(adapt, codec.level)
+        if valid is None:
+            return settings
+        if settings is None:
+            raise OptionError("valid", got="a text without adapt", expected="adapt with it")
+        from elman.language.adapted_loss import choose_strengths
+        from elman.language.corpus import load_corpus
+
+        with tempfile.TemporaryDirectory(prefix="elman-") as folder:
+            corpus = load_corpus(valid, codec, encoding=encoding, workspace=Path(folder))
+            return choose_strengths(self.network, corpus.tokens, settings)
+
     def evaluate(
         self,
         text: Source,
@@ -327,20 +358,14 @@ class LanguagePredictor(Predictor):
             OptionError: An option has a value that it cannot take.
         """
         # Only an evaluation needs these modules.
-        from elman.language.adapted_loss import adapted_figures, choose_strengths
+        from elman.language.adapted_loss import adapted_figures
         from elman.language.batches import evaluation_chunks
         from elman.language.corpus import load_corpus
 
-        codec = self.model.codec
-        settings = None if adapt is None else adaptation_of(adapt, codec.level)
-        if valid is not None and settings is None:
-            raise OptionError("valid", got="a text without adapt", expected="adapt with it")
+        settings = self.adaptation(adapt, valid, encoding=encoding)
         # A long text is encoded into a file in this folder and mapped into memory.
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
-            if valid is not None and settings is not None:
-                other = load_corpus(valid, codec, encoding=encoding, workspace=Path(folder))
-                settings = choose_strengths(self.network, other.tokens, settings)
-            corpus = load_corpus(text, codec, encoding=encoding, workspace=Path(folder))
+            corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
             total, count = 0.0, 0
             chunks = evaluation_chunks(corpus.tokens, lanes=lanes)
             for chunk, scores in self.network.score_chunks(chunks):

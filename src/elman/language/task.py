@@ -28,6 +28,7 @@ from elman.training.options import Options, Values
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
+    from elman.language.adaptation import Adapt, Adaptation
     from elman.language.predictor import LanguagePredictor
     from elman.training.journal import JsonObject, Run
     from elman.training.trainer import Outcome
@@ -88,7 +89,9 @@ class LanguageTask(Task):
         del as_table
         options = LanguagePredictOptions.from_values(values)
         lines = argument_lines(source or "", options.encoding)
-        return Answers(rankings=_rankings(self.predictor, lines, options.k, options.adapt))
+        return Answers(
+            rankings=_rankings(self.predictor, lines, options.k, self._adaptation(options))
+        )
 
     def evaluate(self, files: Sequence[str], values: Values) -> Result:
         """Return the loss and perplexity on text files."""
@@ -96,10 +99,17 @@ class LanguageTask(Task):
         evaluation = self.predictor.evaluate(
             [*map(Path, files)],
             encoding=options.encoding,
-            adapt="both" if options.adapt else None,
-            valid=None if options.valid is None else [*map(Path, options.valid)],
+            adapt=self._adaptation(options),
         )
         return Result(evaluation)
+
+    def _adaptation(
+        self, options: LanguagePredictOptions | LanguageEvaluateOptions
+    ) -> Adaptation | None:
+        """Return the strengths with which the model adapts, None where it does not."""
+        valid = None if options.valid is None else [*map(Path, options.valid)]
+        adapt: Adapt | None = "both" if options.adapt else None
+        return self.predictor.adaptation(adapt, valid, encoding=options.encoding)
 
     def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the next token, its equations, or the effect of a replaced token."""
@@ -206,7 +216,7 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
 
 
 def _rankings(
-    predictor: LanguagePredictor, lines: Iterable[str], count: int, adapt: bool
+    predictor: LanguagePredictor, lines: Iterable[str], count: int, adapt: Adaptation | None
 ) -> Iterator[Ranking]:
     """Yield what may come after each line; warn after the last one where `<unk>` has most probability."""
     from elman.text.words import UNKNOWN
@@ -214,7 +224,7 @@ def _rankings(
     notes = []
     for line in warn_of_unknown_tokens(predictor, lines):
         # Each line is answered for itself, so it has a stream of its own.
-        predictions = predictor.stream("both" if adapt else None).feed(line).predict(count)
+        predictions = predictor.stream(adapt).feed(line).predict(count)
         unknown = predictions.unknown_probability
         details = {
             "text": line,
