@@ -21,7 +21,7 @@ import numpy as np
 from number_sets import GENERATORS, Part, folds, generated, real
 
 import elman
-from elman.labels.baselines import fit_baselines
+from elman.labels.comparison import fit_baselines
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.label_values import Labels

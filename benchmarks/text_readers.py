@@ -88,9 +88,7 @@ def train_one(given: Sets, options: dict[str, Any], folder: Path) -> dict[str, n
     kept = Logits.kept
     codec = replace(model.codec, wide=None)
     examples, measured = (EncodedExamples.of(codec, part) for part in (data, valid))
-    fitted = fit_wide(
-        codec, examples, metric="accuracy", balanced=False, strength=None, seed=chosen.seed
-    )
+    fitted = fit_wide(codec, examples)
     assert fitted is not None
     wide = fitted[0].logits(measured.encoded)
     targets = np.concatenate(measured.targets)

@@ -16,19 +16,22 @@ from elman.errors import DataError, MissingDependencyError
 from elman.labels import baselines, linear_models
 from elman.labels.baselines import (
     Baseline,
-    fit_baselines,
     linear_classifier,
     linear_regressor,
     linear_tagger,
     majority,
+    most_frequent_tag,
+)
+from elman.labels.comparison import (
+    fit_baselines,
     measure_label_baselines,
     measure_number_baselines,
-    most_frequent_tag,
 )
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries
 from elman.labels.label_values import Labels
+from elman.labels.linear_models import DEFAULT_SETTINGS, FitSettings
 from elman.labels.metrics import r2
 from elman.metrics.forecast_errors import mae
 from readers import reader_of
@@ -127,7 +130,7 @@ def test_balanced_classes_weigh_the_rare_one_more() -> None:
     texts, labels = [f"{texts[k].rsplit(' ', 1)[0]} {labels[k]}" for k in kept], labels[kept]
     unclear = [f"word{k} word{k + 1}" for k in range(199)]
     plain = linear_classifier(texts, labels).predict(unclear)
-    balanced = linear_classifier(texts, labels, class_weight="balanced").predict(unclear)
+    balanced = linear_classifier(texts, labels, FitSettings(balanced=True)).predict(unclear)
     assert balanced.sum() > plain.sum()
 
 
@@ -183,7 +186,9 @@ def test_a_model_fitted_on_a_sample_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         == "a linear SVM on TF-IDF of words and letters of 300 sequences"
     )
     assert linear_classifier(*waves(301)).name.endswith(" of 300 sequences")
-    fitted, again, other = (linear_regressor(texts, labels, seed=seed) for seed in (3, 3, 4))
+    fitted, again, other = (
+        linear_regressor(texts, labels, FitSettings(seed=seed)) for seed in (3, 3, 4)
+    )
     assert fitted.name == "a ridge regression on TF-IDF of words and letters of 300 sequences"
     assert np.array_equal(fitted.predict(texts), again.predict(texts))
     assert not np.array_equal(fitted.predict(texts), other.predict(texts))
@@ -265,7 +270,9 @@ def test_cross_validation_chooses_the_regularisation() -> None:
     def width(rows: np.ndarray, answers: np.ndarray) -> float:
         return answers.shape[1]
 
-    model, chosen = linear_models.fit_chosen(Machine, (1.0, 7.0, 9.0), features, labels, width, 0)
+    model, chosen = linear_models.fit_chosen(
+        Machine, (1.0, 7.0, 9.0), features, labels, width, DEFAULT_SETTINGS
+    )
     assert isinstance(model, Machine)
     assert chosen == model.strength == 7.0
     assert tried[:3] == [(60, 1.0)] * 3
@@ -273,12 +280,12 @@ def test_cross_validation_chooses_the_regularisation() -> None:
     assert tried[-1] == (90, 7.0)
     # of equal scores, the strongest regularisation wins
     _, chosen = linear_models.fit_chosen(
-        Machine, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0
+        Machine, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, DEFAULT_SETTINGS
     )
     assert chosen == 1.0
     # a given strength is not chosen again
     tried.clear()
-    linear_models.fit_chosen(Machine, (1.0,), features, labels, width, 0, strength=5.0)
+    linear_models.fit_chosen(Machine, (1.0,), features, labels, width, FitSettings(strength=5.0))
     assert tried == [(90, 5.0)]
 
 
@@ -315,7 +322,8 @@ def test_the_plain_models_of_each_task() -> None:
     fruit = LabelledSequences(Sequences.of(["apple"] * 5 + ["pear"] * 5), [1, 1, *[0] * 8])
     apple = LabelledSequences(Sequences.of(["apple"]), [1])
     for balanced, right in ((False, 0.0), (True, 1.0)):
-        assert measure_label_baselines(fruit, apple, balanced=balanced)[1].accuracy == right
+        settings = FitSettings(balanced=balanced)
+        assert measure_label_baselines(fruit, apple, settings=settings)[1].accuracy == right
 
     numeric = LabelledSequences(Sequences.of(waves(60)[0]), [float(one) for one in waves(60)[1]])
     rows = [one.figures() for one in measure_number_baselines(numeric, numeric)]

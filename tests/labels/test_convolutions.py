@@ -16,6 +16,7 @@ from elman.labels.batches import EncodedSequences
 from elman.labels.convolution_fit import fit_convolutions
 from elman.labels.convolutions import KERNELS, ConvolutionPart, Convolutions
 from elman.labels.dataset import Sequences
+from elman.labels.linear_models import FitSettings
 from elman.labels.ridge import fit_ridge
 
 
@@ -118,7 +119,7 @@ def test_numbers_and_rare_classes() -> None:
     rare = (np.arange(60) % 6 == 0).astype(np.int64)
     shares = []
     for balanced in (False, True):
-        fitted = fit_convolutions(noise, rare, 2, balanced=balanced)
+        fitted = fit_convolutions(noise, rare, 2, FitSettings(balanced=balanced))
         assert fitted is not None
         shares.append((fitted.left_out.argmax(axis=1) == 1).mean())
     assert shares[0] < 0.1 < shares[1]

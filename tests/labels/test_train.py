@@ -482,7 +482,7 @@ def test_processes_share_a_batch(task: str) -> None:
         assert sum(parts) == pytest.approx(whole.item(), rel=1e-5)
 
 
-def test_the_temperature_calibrates_probabilities() -> None:
+def test_the_temperature_calibrates_the_network_alone() -> None:
     """All sequences are equal; 90 % have the label "a" in training, and 60 % in the validation set."""
     data = LabelledSequences(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = LabelledSequences(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
@@ -494,6 +494,25 @@ def test_the_temperature_calibrates_probabilities() -> None:
     assert model.card["held_out"]["held_out_loss"] == pytest.approx(
         -0.6 * math.log(0.6) - 0.4 * math.log(0.4), abs=1e-6
     )
+
+
+def test_the_factors_calibrate_network_and_wide_part_together() -> None:
+    """The word tells the label in 90 % of the training texts, and in 75 % of those to validate."""
+    data, valid = (
+        LabelledSequences(
+            Sequences.of(["x"] * count + ["y"] * count),
+            ["a"] * right + ["b"] * count + ["a"] * (count - right),
+        )
+        for count, right in ((40, 36), (100, 75))
+    )
+    how: dict[str, Any] = {"steps": 120, "label_smoothing": 0.0, "refit": False}
+    model = train(data=data, valid=valid, test=valid, **how)
+    assert model.card["wide"]["factor"] > 0
+    shares = open_labelled(model).predict_proba(["x", "y"])
+    # the prior of the factors, and the small bias of the network, leave an error of .002
+    np.testing.assert_allclose(shares, [[0.75, 0.25], [0.25, 0.75]], atol=0.005)
+    entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert model.card["held_out"]["held_out_loss"] == pytest.approx(entropy, abs=1e-3)
 
 
 @pytest.mark.parametrize("task", ["classify", "tag"])

@@ -51,7 +51,7 @@ def fitted(level: Any = "both", *, numbers: bool = False) -> tuple[SequenceCodec
     else:
         codec = replace(codec, labels=Labels.of(labels))
     encoded = EncodedExamples.of(codec, examples)
-    result = fit_wide(codec, encoded, metric="accuracy", balanced=False, strength=None, seed=0)
+    result = fit_wide(codec, encoded)
     assert result is not None
     part = result[0].scaled(1.0)
     assert isinstance(part, NgramPart)

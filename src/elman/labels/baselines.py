@@ -19,16 +19,15 @@ from numpy.typing import ArrayLike
 from elman.errors import DataError
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec
-from elman.labels.confusion import ENTITY_F1, BaselineFigures, TrueTags
 from elman.labels.convolution_fit import fit_convolutions
-from elman.labels.examples import LabelledSequences
 from elman.labels.features import Step, summaries, text_features, value_windows, word_windows
-from elman.labels.label_values import Labels
 from elman.labels.linear_models import (
+    DEFAULT_SETTINGS,
     LOGISTIC_C,
     RIDGE_ALPHA,
     SUPPORT_VECTOR_C,
     TAGGER_ALPHA,
+    FitSettings,
     Make,
     Score,
     fit_chosen,
@@ -40,9 +39,7 @@ from elman.labels.linear_models import (
     stochastic_logistic,
     support_vectors,
 )
-from elman.labels.metrics import RegressionFigures, classification, regression
 from elman.tables.scaler import Scaler
-from elman.training.journal import JsonObject
 
 MAX_SEQUENCES, MAX_STEPS = 100_000, 100_000
 """Training examples of a plain model. More would take minutes or gigabytes and hardly change its figures."""
@@ -83,10 +80,7 @@ def mean(targets: ArrayLike) -> Baseline:
 def linear_classifier(
     sequences: Sequence[Any],
     labels: ArrayLike,
-    *,
-    class_weight: str | None = None,
-    metric: str = "accuracy",
-    seed: int = 0,
+    settings: FitSettings = DEFAULT_SETTINGS,
 ) -> Baseline:
     """Fit a linear SVM on TF-IDF of texts, or a logistic regression on summary statistics of numbers.
 
@@ -94,9 +88,7 @@ def linear_classifier(
         sequences: The training set: texts, or arrays ``[T_i, C]``. Of more than `MAX_SEQUENCES` a sample is
             used.
         labels: Numbers of its labels ``[N]``.
-        class_weight: None, or "balanced" for weights that make every class count the same.
-        metric: Metric by which cross-validation chooses the regularisation.
-        seed: Seed of the samples and folds.
+        settings: How the linear model is fitted.
 
     Returns:
         The fitted model, or the majority class if there is only one class or no text has a word.
@@ -110,17 +102,18 @@ def linear_classifier(
     [1, 0]
     """
     numbers = _checked(labels)
-
     makers = {
-        "a linear SVM": (support_vectors(class_weight, seed), SUPPORT_VECTOR_C),
-        "a logistic regression": (logistic(class_weight), LOGISTIC_C),
+        "a linear SVM": (support_vectors(settings), SUPPORT_VECTOR_C),
+        "a logistic regression": (logistic(settings), LOGISTIC_C),
     }
-    score = partial(label_score, metric)
-    model = _linear(sequences, numbers, len(np.unique(numbers)), seed, makers, score)
+    score = partial(label_score, settings.metric)
+    model = _linear(sequences, numbers, len(np.unique(numbers)), makers, score, settings)
     return model or majority(numbers)
 
 
-def linear_regressor(sequences: Sequence[Any], targets: ArrayLike, *, seed: int = 0) -> Baseline:
+def linear_regressor(
+    sequences: Sequence[Any], targets: ArrayLike, settings: FitSettings = DEFAULT_SETTINGS
+) -> Baseline:
     """Fit a ridge regression on the features of `linear_classifier`.
 
     Targets that are all equal, and texts without any word, give the mean. Raises DataError,
@@ -132,24 +125,23 @@ def linear_regressor(sequences: Sequence[Any], targets: ArrayLike, *, seed: int 
     [True, False]
     """
     numbers = _checked(targets)
-
     makers = {"a ridge regression": (ridge(), RIDGE_ALPHA)}
-    return _linear(sequences, numbers, 1, seed, makers, number_score) or mean(numbers)
+    return _linear(sequences, numbers, 1, makers, number_score, settings) or mean(numbers)
 
 
 def _linear(
     sequences: Sequence[Any],
     targets: np.ndarray,
     outputs: int,
-    seed: int,
     makers: Mapping[str, tuple[Make, Sequence[float]]],
     score: Callable[[np.ndarray], Score],
+    settings: FitSettings,
 ) -> Baseline | None:
     """Return a linear model fitted on a sample of the sequences; None if there is nothing to learn.
 
     `makers` has by its name the model for texts, and then the model for numbers.
     """
-    rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
+    rows = sample_rows(len(sequences), settings.seed, MAX_SEQUENCES)
     sample, answers = [sequences[row] for row in rows], targets[rows]
     is_text = isinstance(sample[0], str)
     # without any word in the texts there are no features
@@ -158,7 +150,7 @@ def _linear(
         return None
     name, (make, strengths) = [*makers.items()][0 if is_text else -1]
     features = "TF-IDF of words and letters" if is_text else "summary statistics"
-    model, _ = fit_chosen(make, strengths, vectorise(sample), answers, score(answers), seed)
+    model, _ = fit_chosen(make, strengths, vectorise(sample), answers, score(answers), settings)
     name += f" on {features}"
     if len(sample) < len(sequences):
         name += f" of {len(sample):,} sequences"
@@ -169,9 +161,7 @@ def convolution_model(
     sequences: Sequence[np.ndarray],
     targets: ArrayLike,
     outputs: int,
-    *,
-    balanced: bool = False,
-    seed: int = 0,
+    settings: FitSettings = DEFAULT_SETTINGS,
 ) -> Baseline | None:
     """Fit a ridge regression on features of random convolutions (`elman.labels.convolutions`).
 
@@ -179,8 +169,7 @@ def convolution_model(
         sequences: The training set, arrays ``[T_i, C]``, with NaN for missing numbers.
         targets: Numbers of its labels ``[N]``; or with one output, numbers.
         outputs: Number of labels.
-        balanced: Whether every class counts the same.
-        seed: Seed of the convolutions.
+        settings: The seed of the convolutions, and the weights of classes.
 
     Returns:
         The fitted model; None if there is nothing to learn.
@@ -200,7 +189,7 @@ def convolution_model(
     target = Scaler.of([numbers[:, None]]) if outputs == 1 else None
     answers = numbers if target is None else target.apply(numbers[:, None])[:, 0]
     encoded = [scaler.apply(sequence) for sequence in sequences]
-    fitted = fit_convolutions(encoded, answers, outputs, balanced=balanced, seed=seed)
+    fitted = fit_convolutions(encoded, answers, outputs, settings)
     if fitted is None:
         return None
     part = fitted.part
@@ -245,7 +234,7 @@ def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike) -> Baseline:
 
 
 def linear_tagger(
-    steps: Sequence[Step], tags: ArrayLike, *, metric: str = "accuracy", seed: int = 0
+    steps: Sequence[Step], tags: ArrayLike, settings: FitSettings = DEFAULT_SETTINGS
 ) -> Baseline:
     """Fit a linear model that predicts the tag of a time step from this step and two on each side.
 
@@ -255,8 +244,7 @@ def linear_tagger(
     Args:
         steps: The steps of the training set; only the first `MAX_STEPS` are used.
         tags: Numbers of their tags ``[N]``.
-        metric: Metric by which cross-validation chooses the regularisation.
-        seed: Seed of the samples and folds.
+        settings: How the linear model is fitted.
 
     Returns:
         The fitted model, or the majority if there is only one tag.
@@ -279,152 +267,18 @@ def linear_tagger(
     sequences = np.cumsum([index == 0 for _, index in used])
     # folds are made of whole sequences: neighbouring steps would give the answer away
     model, _ = fit_chosen(
-        stochastic_logistic(seed),
+        stochastic_logistic(settings),
         TAGGER_ALPHA,
         vectorise(used),
         numbers,
-        label_score(metric, numbers),
-        seed,
+        label_score(settings.metric, numbers),
+        settings,
         groups=sequences,
     )
     name = f"a linear model of a {'step' if numeric else 'token'} and its neighbours"
     if len(used) < len(steps):
         name += f" of {len(used):,} steps"
     return Baseline(name, lambda unseen: model.predict(vectorise(unseen)))
-
-
-def fit_baselines(
-    training: LabelledSequences,
-    labels: Labels | None,
-    *,
-    balanced: bool = False,
-    metric: str = "accuracy",
-    seed: int = 0,
-) -> list[Baseline]:
-    """Fit the plain models that a network is compared with, the simplest first.
-
-    Args:
-        training: The training set of the network.
-        labels: The labels of the network; None for a regressor.
-        balanced: Whether every class counts the same, which also holds for the metric macro_recall.
-        metric: Metric by which cross-validation chooses the regularisation.
-        seed: Seed of the samples and folds.
-
-    Raises:
-        DataError: There are no labels.
-        MissingDependencyError: scikit-learn is not installed.
-    """
-    inputs = _inputs(training)
-    balanced = balanced or metric == "macro_recall"
-    if labels is None:
-        numbers = training.numbers()
-        models = [mean(numbers), linear_regressor(inputs, numbers, seed=seed)]
-    else:
-        numbers = labels.encode(training.flat_targets)
-        models = [majority(numbers)]
-        if not training.kind.per_step:
-            weight = "balanced" if balanced else None
-            models.append(
-                linear_classifier(inputs, numbers, class_weight=weight, metric=metric, seed=seed)
-            )
-        else:
-            if training.sequences.kind != "numbers":
-                models.append(most_frequent_tag(inputs, numbers))
-            # the choice of the regularisation sees single steps, which have no entities
-            metric = "accuracy" if metric == ENTITY_F1 else metric
-            models.append(linear_tagger(inputs, numbers, metric=metric, seed=seed))
-    if models[-1].name == models[0].name:
-        # a linear model that had nothing to learn is the simplest model again
-        return models[:-1]
-    if training.sequences.kind == "numbers" and not training.kind.per_step:
-        outputs = 1 if labels is None else len(labels)
-        convolutions = convolution_model(inputs, numbers, outputs, balanced=balanced, seed=seed)
-        models += [] if convolutions is None else [convolutions]
-    return models
-
-
-def measure_label_baselines(
-    training: LabelledSequences,
-    test: LabelledSequences,
-    labels: Labels | None = None,
-    *,
-    balanced: bool = False,
-    metric: str = "accuracy",
-    seed: int = 0,
-) -> list[BaselineFigures]:
-    """Fit the plain models of `fit_baselines` on `training` and measure them on `test`.
-
-    The labels are those in `training` if they are not given. Raises as `fit_baselines`.
-    """
-    labels = labels or Labels.of(training.flat_targets)
-    models = fit_baselines(training, labels, balanced=balanced, metric=metric, seed=seed)
-    tags = TrueTags.of(test.targets, labels.names) if test.kind.per_step else None
-    # labels that are not in training get negative numbers, which no answer equals
-    truth, inputs = labels.encode_distinct(test.flat_targets), _inputs(test)
-    return [BaselineFigures.of(model.name, truth, model.predict(inputs), tags) for model in models]
-
-
-def measure_number_baselines(
-    training: LabelledSequences, test: LabelledSequences, *, seed: int = 0
-) -> list[RegressionFigures]:
-    """Fit the plain models of a regressor on `training` and measure them on `test`, as for labels."""
-    models, inputs = fit_baselines(training, None, seed=seed), _inputs(test)
-    return [RegressionFigures.of(one.name, one.predict(inputs), test.targets) for one in models]
-
-
-def compare_with_baselines(
-    codec: SequenceCodec,
-    training: LabelledSequences,
-    test: LabelledSequences,
-    answers: np.ndarray,
-    *,
-    metric: str,
-    balanced: bool,
-    seed: int,
-) -> list[JsonObject]:
-    """Fit the plain models on the training set and compare the network with each of them, for the card.
-
-    Args:
-        codec: The codec of the network.
-        training: The training set.
-        test: The test set.
-        answers: The network's answers to it ``[N]``: numbers of labels, or numbers in the targets' unit.
-        metric: Metric of the comparison of labels.
-        balanced: Whether the network gave rare classes more weight, so that plain models do too.
-        seed: Seed of the plain models.
-
-    Returns:
-        For each plain model its name, metrics, verdict, p-value and a sentence that says how it compares.
-    """
-    if codec.labels is None:
-        numbers = measure_number_baselines(training, test, seed=seed)
-        figures = [model.figures() for model in numbers]
-        results = regression(answers, test.numbers(), numbers).comparisons
-    else:
-        plain = measure_label_baselines(
-            training, test, codec.labels, balanced=balanced, metric=metric, seed=seed
-        )
-        figures = [model.figures() for model in plain]
-        results = classification(
-            codec.labels.encode_distinct(test.flat_targets),
-            answers,
-            codec.labels.names,
-            beside=plain,
-            metric=metric,
-            tags=test.targets if training.kind.per_step else None,
-        ).comparisons
-    return [
-        values | {"verdict": result.verdict, "p_value": result.p_value, "sentence": str(result)}
-        for values, result in zip(figures, results, strict=True)
-    ]
-
-
-def _inputs(examples: LabelledSequences) -> Sequence[Any]:
-    """Return the inputs of the plain models: texts, arrays of numbers, or for tags all steps in a row."""
-    sequences = examples.sequences
-    if examples.kind.per_step:
-        return [(item, index) for item in sequences.items for index in range(len(item))]
-    return sequences.items if sequences.kind == "numbers" else sequences.texts
 
 
 def _checked(targets: ArrayLike) -> np.ndarray:

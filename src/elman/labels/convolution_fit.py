@@ -9,6 +9,7 @@ import numpy as np
 
 from elman.labels.calibration import fit_temperature
 from elman.labels.convolutions import ConvolutionPart, Convolutions
+from elman.labels.linear_models import DEFAULT_SETTINGS, FitSettings
 from elman.labels.ridge import fit_ridge
 
 MANY_SEQUENCES = 2_500
@@ -36,10 +37,7 @@ def fit_convolutions(
     sequences: Sequence[np.ndarray],
     targets: np.ndarray,
     outputs: int,
-    *,
-    balanced: bool = False,
-    strength: float | None = None,
-    seed: int = 0,
+    settings: FitSettings = DEFAULT_SETTINGS,
 ) -> FittedConvolutions | None:
     """Fit a linear model on random convolutions of scaled sequences ``[T_i, C]``.
 
@@ -47,9 +45,7 @@ def fit_convolutions(
         sequences: The training set.
         targets: Numbers of its labels ``[N]``; or standardised numbers, with one output.
         outputs: Number of labels; 1 for numbers.
-        balanced: Whether every class counts the same.
-        strength: The strength of the ridge regression, if it was chosen before.
-        seed: Seed of the convolutions.
+        settings: The seed of the convolutions, the weights of classes, and the strength if it is known.
 
     Returns:
         The fitted model; its logits are calibrated. None if there is nothing to learn, or too many channels.
@@ -60,23 +56,23 @@ def fit_convolutions(
     >>> (fitted.left_out.argmax(axis=1) == np.arange(20) % 2).mean().item()
     1.0
     """
-    rows = np.random.default_rng(seed).permutation(len(sequences))[:MAX_SEQUENCES]
+    rows = np.random.default_rng(settings.seed).permutation(len(sequences))[:MAX_SEQUENCES]
     steps = np.cumsum([len(sequences[row]) for row in rows.tolist()])
     rows = np.sort(rows[: max(2, int(np.searchsorted(steps, MAX_STEPS, side="right")))])
     kept, answers = [sequences[row] for row in rows.tolist()], targets[rows]
     if sequences[0].shape[1] > MAX_CHANNELS or len(np.unique(answers)) < 2:
         return None
     count = FEATURES if len(rows) <= MANY_SEQUENCES else FEATURES_OF_MANY
-    convolutions = Convolutions.of(kept, count, seed)
+    convolutions = Convolutions.of(kept, count, settings.seed)
     features = convolutions.features(kept)
     scale = _scale(features, convolutions)
     features *= scale
     weights = np.ones(len(rows))
-    if balanced and outputs > 1:
+    if settings.balanced and outputs > 1:
         weights = 1 / np.bincount(answers, minlength=outputs)[answers]
         weights /= weights.mean()
     wanted = np.eye(outputs)[answers] if outputs > 1 else answers[:, None].astype(np.float64)
-    ridge = fit_ridge(features, wanted, weights, strength)
+    ridge = fit_ridge(features, wanted, weights, settings.strength)
     means = ridge.means / np.maximum(scale, np.finfo(np.float32).tiny)
     part = ConvolutionPart(
         convolutions,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -22,6 +23,28 @@ LOGISTIC_C = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
 SUPPORT_VECTOR_C = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 RIDGE_ALPHA = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.01)
 TAGGER_ALPHA = (1e-4, 1e-5, 1e-6)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of the fits of a linear model."""
+
+    metric: str = "accuracy"
+    """Metric by which cross-validation chooses the regularisation of a model of labels."""
+    balanced: bool = False
+    """Whether every class counts the same, however rare it is."""
+    seed: int = 0
+    """Seed of samples, of folds and of random features."""
+    strength: float | None = None
+    """The regularisation, if it was chosen before."""
+
+    @property
+    def class_weight(self) -> str | None:
+        """The weights of classes as scikit-learn names them."""
+        return "balanced" if self.balanced else None
+
+
+DEFAULT_SETTINGS = FitSettings()
 
 
 class Linear(Protocol):
@@ -52,17 +75,18 @@ def sample_rows(count: int, seed: int, max_rows: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(count, max_rows, replace=False))
 
 
-def logistic(class_weight: str | None) -> Make:
-    """Return the maker of logistic regressions; `class_weight` is None or "balanced"."""
-    model = sklearn("linear_model").LogisticRegression
-    return lambda C: model(C=C, class_weight=class_weight, max_iter=LOGISTIC_ITERATIONS)
+def logistic(settings: FitSettings) -> Make:
+    """Return the maker of logistic regressions."""
+    model, weight = sklearn("linear_model").LogisticRegression, settings.class_weight
+    return lambda C: model(C=C, class_weight=weight, max_iter=LOGISTIC_ITERATIONS)
 
 
-def support_vectors(class_weight: str | None, seed: int) -> Make:
+def support_vectors(settings: FitSettings) -> Make:
     """Return the maker of linear support vector machines: squared hinge loss, each class against the rest."""
     model = sklearn("svm").LinearSVC
     # the seed orders the sequences in the solver
-    return lambda C: model(C=C, class_weight=class_weight, random_state=seed)
+    fixed = {"class_weight": settings.class_weight, "random_state": settings.seed}
+    return lambda C: model(C=C, **fixed)
 
 
 def ridge() -> Make:
@@ -71,11 +95,11 @@ def ridge() -> Make:
     return lambda alpha: model(alpha=alpha)
 
 
-def stochastic_logistic(seed: int) -> Make:
+def stochastic_logistic(settings: FitSettings) -> Make:
     """Return the maker of logistic regressions fitted by stochastic gradients, for many time steps."""
     model = sklearn("linear_model").SGDClassifier
-    settings = {"max_iter": TAGGER_EPOCHS, "tol": None, "average": True, "random_state": seed}
-    return lambda alpha: model("log_loss", alpha=alpha, **settings)
+    fixed = {"max_iter": TAGGER_EPOCHS, "tol": None, "average": True, "random_state": settings.seed}
+    return lambda alpha: model("log_loss", alpha=alpha, **fixed)
 
 
 def fitted(model: Linear, features: Features, targets: np.ndarray) -> Linear:
@@ -124,14 +148,13 @@ def fit_chosen(
     features: Features,
     targets: np.ndarray,
     score: Score,
-    seed: int,
-    *,
+    settings: FitSettings,
     groups: np.ndarray | None = None,
-    strength: float | None = None,
 ) -> tuple[Linear, float]:
-    """Return a model fitted with the given `strength`, or that of `choose_strength`, and the strength."""
+    """Return a model fitted with the strength of the `settings` or of `choose_strength`, and the strength."""
+    strength = settings.strength
     if strength is None:
-        strength = choose_strength(make, strengths, features, targets, score, seed, groups)
+        strength = choose_strength(make, strengths, features, targets, score, settings.seed, groups)
     # this fit uses all rows, not only the sample of the choice
     return fitted(make(strength), features, targets), strength
 

@@ -13,6 +13,7 @@ from elman.labels.features import MANY_TEXTS, Features
 from elman.labels.linear_models import (
     RIDGE_ALPHA,
     SUPPORT_VECTOR_C,
+    FitSettings,
     fit_chosen,
     label_score,
     linear_weights,
@@ -53,28 +54,19 @@ def ngram_reader(codec: SequenceCodec) -> NgramReader:
 
 
 def fit_ngrams(
-    codec: SequenceCodec,
-    examples: EncodedExamples,
-    *,
-    metric: str,
-    balanced: bool,
-    strength: float | None,
-    seed: int,
+    codec: SequenceCodec, examples: EncodedExamples, settings: FitSettings
 ) -> tuple[NgramPart, float] | None:
     """Fit the n-gram part: a linear support vector machine for labels, a ridge regression for numbers.
 
     Args:
         codec: The codec of the texts.
         examples: The training set; of more than `MAX_TEXTS` a sample is used.
-        metric: Metric of labels by which cross-validation chooses the regularisation.
-        balanced: Whether rare classes weigh more.
-        strength: The regularisation, if it was chosen before.
-        seed: Seed of the samples and folds.
+        settings: How the linear model is fitted.
 
     Returns:
         The part and its regularisation, or None if no n-gram occurs in enough texts.
     """
-    reader, rows = ngram_reader(codec), sample_rows(len(examples), seed, MAX_TEXTS)
+    reader, rows = ngram_reader(codec), sample_rows(len(examples), settings.seed, MAX_TEXTS)
     targets = np.concatenate(examples.targets)[rows]
     outputs = 1 if codec.labels is None else len(codec.labels)
     ends = range(TEXTS_PER_BLOCK, len(rows), TEXTS_PER_BLOCK)
@@ -94,13 +86,13 @@ def fit_ngrams(
         of_blocks = [feature_values(part, keys, scale)[0] for part in found]
         labels = [targets[block] for block in np.split(np.arange(len(rows)), ends)]
         scale = _log_ratios(of_blocks, labels, outputs, len(keys))
-        make = support_vectors("balanced" if balanced else None, seed)
-        strengths, score = [*SUPPORT_VECTOR_C], label_score(metric, targets)
+        make = support_vectors(settings)
+        strengths, score = [*SUPPORT_VECTOR_C], label_score(settings.metric, targets)
     scale = scale.astype(np.float32)
     features = _features(
         [feature_values(part, keys, scale)[0] for part in found], blocks, len(keys)
     )
-    model, strength = fit_chosen(make, strengths, features, targets, score, seed, strength=strength)
+    model, strength = fit_chosen(make, strengths, features, targets, score, settings)
     weights, bias = (part.astype(np.float32) for part in linear_weights(model, outputs))
     return NgramPart(reader, keys, scale, weights, bias), strength
 

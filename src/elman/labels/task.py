@@ -199,12 +199,15 @@ class _CategoricalTask(_LabelledTask):
     def _report(
         self, data: LabelledSequences, training: LabelledSequences | None, values: Values
     ) -> Result:
-        from elman.labels.baselines import measure_label_baselines
+        from elman.labels.comparison import measure_label_baselines
+        from elman.labels.linear_models import FitSettings
 
         metric = CategoricalEvaluateOptions.from_values(values).metric
         plain, labels = [], self.predictor.labels
         if training is not None:
-            plain = measure_label_baselines(training, data, labels, metric=metric or "accuracy")
+            plain = measure_label_baselines(
+                training, data, labels, FitSettings(metric=metric or "accuracy")
+            )
         report = self.predictor.evaluate(data.sequences, data.targets, beside=plain, metric=metric)
         calibration = partial(report.plot, calibration=True)
         return Result(report, {"plot": report.plot, "plot_calibration": calibration})
@@ -270,7 +273,7 @@ class RegressTask(_LabelledTask):
     def _report(
         self, data: LabelledSequences, training: LabelledSequences | None, values: Values
     ) -> Result:
-        from elman.labels.baselines import measure_number_baselines
+        from elman.labels.comparison import measure_number_baselines
 
         del values
         plain = () if training is None else measure_number_baselines(training, data)

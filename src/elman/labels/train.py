@@ -19,15 +19,16 @@ import numpy as np
 
 from elman.errors import DataError, OptionError
 from elman.files.model import Model
-from elman.labels.baselines import compare_with_baselines
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec, fit_codec, word_vectors
+from elman.labels.comparison import compare_with_baselines
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import Sequences, check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.fusion import MEAN, Factors, fit_factors
 from elman.labels.label_values import Labels
+from elman.labels.linear_models import FitSettings
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, labelled_plan, network_config
@@ -286,6 +287,12 @@ class LabelledRecipe(Recipe[StageObjective]):
         tags = [[*map(str, tags)] for tags in self.data.targets]
         return TagChain.rules(self.codec.labels.names, tags)
 
+    @property
+    def linear(self) -> FitSettings:
+        """The settings of linear models: of the wide part, and of the plain models for comparison."""
+        balanced = self.options.balances_classes
+        return FitSettings(self.compared_by, balanced=balanced, seed=self.plan.seed)
+
     def _fitted_wide(
         self, examples: EncodedExamples, strength: float | None
     ) -> tuple[WidePart | None, float | None]:
@@ -295,14 +302,7 @@ class LabelledRecipe(Recipe[StageObjective]):
             return self.before.codec.wide, None
         if not self.options.has_wide_part:
             return None, None
-        fitted = fit_wide(
-            self.codec,
-            examples,
-            metric=self.compared_by,
-            balanced=self.options.balances_classes,
-            strength=strength,
-            seed=self.plan.seed,
-        )
+        fitted = fit_wide(self.codec, examples, replace(self.linear, strength=strength))
         return (None, strength) if fitted is None else fitted
 
     def _logits(
@@ -335,15 +335,7 @@ class LabelledRecipe(Recipe[StageObjective]):
             answers = self.codec.numbers(logits)
         else:
             _, answers = objective.decided(logits, encoded, factors.network)
-        rows = compare_with_baselines(
-            self.codec,
-            self.split.training,
-            test,
-            answers,
-            metric=self.compared_by,
-            balanced=self.options.balances_classes,
-            seed=self.plan.seed,
-        )
+        rows = compare_with_baselines(self.codec, self.split.training, test, answers, self.linear)
         return {"held_out": facts, "baselines": rows}
 
     def start_facts(self) -> JsonObject:
