@@ -56,10 +56,10 @@ def read(chunks: Iterable[Chunk]) -> list[tuple[list[int], int]]:
         assert chunk.fresh.shape == (lanes,)
         assert chunk.predicted == np.count_nonzero(chunk.targets != IGNORE)
         assert chunk.predicted > 0 or (chunk.inputs > 0).any()
-        if seen is None:
+        # The number of lanes changes only where no lane goes on.
+        if seen is None or len(seen) != lanes:
             assert chunk.fresh.all()
             seen = [[] for _ in range(lanes)]
-        assert len(seen) == lanes
         for lane in range(lanes):
             if chunk.fresh[lane]:
                 seen[lane] = []
@@ -362,11 +362,24 @@ def test_bad_input_is_refused() -> None:
 
 
 def test_the_mean_number_of_targets_makes_the_weights_of_all_chunks_one_on_average() -> None:
-    # documents of 1 to 12 tokens, which chunks of similar length hold
-    lengths = np.arange(240) % 12 + 1
+    # documents that need several chunks, the last of which have few tokens
+    lengths = np.arange(240) % 40 + 1
     starts = np.append(0, np.cumsum(lengths + 1)[:-1])
     text = Tokens(np.ones(int((lengths + 1).sum()), np.int64), starts, end_id=1)
     batches = batches_for(text, 8, 32, seed=0)
     predicted = [batches.chunk(0, index).predicted for index in range(batches.chunks(0))]
     assert min(predicted) < 0.5 * max(predicted)
     assert np.mean(predicted) == batches.mean_predicted
+
+
+def test_batches_of_short_documents_have_as_many_tokens_as_those_of_long_ones() -> None:
+    # two documents of three have 2 tokens, the others 12
+    lengths = np.where(np.arange(960) % 3 == 2, 12, 2)
+    starts = np.append(0, np.cumsum(lengths + 1)[:-1])
+    text = Tokens(np.ones(int((lengths + 1).sum()), np.int64), starts, end_id=1)
+    documents = Documents(text, 32, 32, seed=0)
+    chunks = epoch(documents, 0)
+    assert all(0.5 < chunk.predicted / documents.mean_predicted < 1.5 for chunk in chunks)
+    assert abs(len(chunks) - 960 / 32) <= 2
+    # so most steps learn from the long documents
+    assert sum(chunk.inputs.shape[0] > 3 for chunk in chunks) > 0.6 * len(chunks)

@@ -33,6 +33,8 @@ IGNORE = -100
 
 POOL_BATCHES = 32
 """`Documents` sorts this many batches together by length."""
+MAX_LANE_RATIO = 4
+"""A batch of short documents has at most this many times `batch_size` lanes."""
 MAX_SECTION_CHUNKS = 32
 """`Documents` cuts a document that is longer than this many chunks."""
 MIN_FILLED_SHARE = 0.75
@@ -260,7 +262,9 @@ class Documents(Batches):
     A document longer than `sequence_length` goes on in the next chunk with its state carried. A document
     longer than `MAX_SECTION_CHUNKS` chunks is cut into equal shorter sections, each read from state zero, so
     that no lane waits long for another one. The shuffled documents are sorted by length within pools of
-    `POOL_BATCHES` batches, so that chunks have little padding.
+    `POOL_BATCHES` batches, so that chunks have little padding. All batches have about as many tokens: a batch
+    of short documents has more than `batch_size` lanes. Otherwise a text of many short documents and few long
+    ones would have few steps that learn from the long ones.
 
     >>> documents = Documents(Tokens(np.array([2, 3, 1, 4, 1]), [0, 3], end_id=1), 2, 8, seed=0)
     >>> documents.chunk(0, 0).inputs.T.tolist(), documents.chunk(0, 0).targets.T.tolist()
@@ -285,25 +289,43 @@ class Documents(Batches):
         order = np.arange(count).astype(np.int32 if count < 2**31 else np.int64)
         # Do not change the order of the random draws: a seed must go on to give the same batches.
         draw.shuffle(order)
+        starts = [np.zeros(0, np.int64)]
         for begin in range(0, count, POOL_BATCHES * width):
             pool = order[begin : begin + POOL_BATCHES * width]
             pool[:] = pool[np.argsort(self._length[pool], kind="stable")]
-        # The last document of each batch is its longest one, so it decides how many chunks the batch
-        # needs.
-        last = np.append(np.arange(width, count, width), count) - 1
-        batch = draw.permutation(len(last))
-        before = np.append(0, np.cumsum(_pieces(self._length[order[last[batch]]], self._steps)))
+            starts.append(begin + self._starts_of_batches(pool))
+        start = np.concatenate(starts)
+        bounds = np.stack([start, np.append(start[1:], count)], axis=1)
+        draw.shuffle(bounds)
+        # The last document of each batch is its longest one, so it decides how many chunks the batch needs.
+        longest = self._length[order[bounds[:, 1] - 1]]
+        before = np.append(0, np.cumsum(_pieces(longest, self._steps)))
 
         def make(index: int) -> Chunk:
             position = int(np.searchsorted(before, index, "right")) - 1
             # A batch is a stretch of neighbours in the sorted order.
-            begin = int(batch[position]) * width
-            runs = order[begin : begin + width]
+            begin, end = bounds[position]
+            runs = order[begin:end]
             first = self._first[runs]
-            run = _columns(width, first, self._length[runs], first)
+            run = np.stack([first, self._length[runs], first])
             return self._text.piece(run, index - int(before[position]), self._steps)
 
         return int(before[-1]), make
+
+    def _starts_of_batches(self, pool: np.ndarray) -> Places:
+        """Cut a pool of documents, sorted by length, into batches of about as many tokens."""
+        mean = self._mean_steps
+        steps = np.minimum(self._length[pool], self._steps)
+        weight = np.clip(steps, mean / MAX_LANE_RATIO, MAX_LANE_RATIO * mean)
+        batches = max(1, round(weight.sum() / (mean * self.batch_size)))
+        # A document belongs to the batch in which its middle falls.
+        batch = (np.cumsum(weight) - weight / 2) * (batches / weight.sum())
+        return np.flatnonzero(np.diff(batch.astype(np.int64), prepend=-1))
+
+    @functools.cached_property
+    def _mean_steps(self) -> float:
+        """Mean number of steps of a document in its first chunk."""
+        return float(np.minimum(self._length, self._steps).mean())
 
 
 def batches_for(
