@@ -77,13 +77,27 @@ def test_a_language_model_learns_new_words(tied: bool) -> None:
     assert model.predict_next("you hate", k=1)[0][0] == "pizza"
 
 
-def test_by_default_it_learns_for_few_epochs_at_a_quarter_of_the_rate() -> None:
+def rate_of(model: LanguageModel) -> float:
+    return float(model.card_["settings"]["learning_rate"])
+
+
+def test_by_default_it_learns_for_few_epochs_at_a_low_rate() -> None:
     model = language().set_params(steps=None).partial_fit(OLD_TEXT)
     new = LanguageModel(**TINY | {"steps": None}, epochs=5).fit(OLD_TEXT)
-    rate = new.card_["settings"]["learning_rate"]
-    assert model.card_["settings"]["learning_rate"] == pytest.approx(rate / 4)
+    assert rate_of(model) == pytest.approx(rate_of(new) / 10)
     assert model.card_["settings"]["epochs"] == 5
     assert model.card_["settings"]["time"] is None
+
+
+def test_it_learns_faster_from_a_text_that_surprises_it() -> None:
+    model = language(steps=100, learning_rate=0.02)
+    rates = []
+    for text in (OLD_TEXT, OLD_TEXT + NEW_TEXT, NEW_TEXT):
+        again = LanguageModel(epochs=1, threads=1)
+        again._keep(model.model_, "complete")
+        rates.append(rate_of(again.partial_fit(text)))
+    new = rate_of(LanguageModel(**TINY | {"steps": None}, epochs=1).fit(NEW_TEXT))
+    assert rates[0] < rates[1] < rates[2] == new
 
 
 def test_it_keeps_the_old_network_if_learning_on_makes_it_worse() -> None:

@@ -171,10 +171,11 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
         watch: Watch | None = None,
         verbose: bool = False,
     ) -> LanguageModel:
-        """Train the network further on a new text, by default for 5 epochs at a quarter of the learning rate.
+        """Train the network further on a new text, by default for 5 epochs.
 
-        New words and characters get rows of weights; everything else keeps its size. The first call trains a
-        new network.
+        The default learning rate is between a tenth and the whole of that of a new network, the higher the
+        more the new text surprises the trained one. New words and characters get rows of weights; everything
+        else keeps its size. The first call trains a new network.
 
         Args:
             X: The new text, as for `fit`.

@@ -40,6 +40,8 @@ from elman.training.trainer import Outcome, train
 
 MEASURED_TOKENS = 250_000
 """Longest stretch of the validation set and of the test set that is measured, from the beginning."""
+SURPRISE_TOKENS = 20_000
+"""Tokens of a new text by which a trained model's learning rate on it is chosen."""
 VERDICT_BLOCKS, MIN_BLOCK_TOKENS = 50, 20
 """For the comparison with the n-gram model, a test set of long documents is cut into at most
 `VERDICT_BLOCKS` blocks of at least `MIN_BLOCK_TOKENS` tokens."""
@@ -129,6 +131,21 @@ def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Te
             hidden, state = network(tokens, _started(state, chunk.fresh))
             yield chunk, hidden
     network.train()
+
+
+def _surprise(model: Model[NetworkConfig, TextCodec], corpus: Corpus) -> float:
+    """Return how much higher the loss is on the beginning of a new text than on the model's validation set.
+
+    NaN if the model has no such set.
+    """
+    validation = model.card.get("validation")
+    if validation is None:
+        return math.nan
+    with Randomness().making():  # draws that leave those of the run alone
+        network = Network(model.config)
+    network.load(model.arrays)
+    text = corpus.tokens.beginning(SURPRISE_TOKENS)
+    return held_out_loss(network, evaluation_chunks(text)) - float(validation["loss"])
 
 
 def _measured(corpus: Corpus) -> Tokens:
@@ -265,7 +282,9 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         if before is not None:
             growth = Growth(len(codec), range(len(before.codec)))
             before = extended(before, codec, {"vocabulary_size": growth}, options.seed)
-            plan, config = small_steps(plan, options), before.config
+            [surprise] = group.broadcast([_surprise(before, dataset.training)])
+            known = None if math.isnan(surprise) else surprise
+            plan, config = small_steps(plan, options, known), before.config
         return cls(options, plan, config, codec, group, random, dataset, before=before)
 
     def data_identity(self) -> dict[str, str]:

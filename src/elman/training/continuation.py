@@ -22,6 +22,8 @@ from elman.training.recurrent_options import RecurrentOptions
 
 CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
 """Defaults when a trained model learns on: epochs over the new data, and factor of the learning rate."""
+MIN_RATE_FACTOR, FULL_RATE_SURPRISE = 0.1, 1.5
+"""Smallest factor, and how much higher (nats) the loss on new data must be for a factor of 1."""
 
 PlanT = TypeVar("PlanT", bound=Schedule)
 OptionsT = TypeVar("OptionsT", bound=RecurrentOptions)
@@ -92,11 +94,21 @@ def few_epochs(options: OptionsT) -> OptionsT:
     return replace(options, epochs=CONTINUED_EPOCHS) if is_unlimited(options) else options
 
 
-def small_steps(plan: PlanT, options: RecurrentOptions) -> PlanT:
-    """Return `plan` with the lower rate of a model that learns on, so that it forgets little."""
+def small_steps(plan: PlanT, options: RecurrentOptions, surprise: float | None = None) -> PlanT:
+    """Return `plan` with the lower rate of a model that learns on, so that it forgets little.
+
+    Args:
+        plan: The plan of a new network on the same data.
+        options: The options of the user, whose learning rate stays as it is.
+        surprise: How much higher (nats) the model's loss is on the new data than on its own validation set;
+            None if this is not known. On data of another kind, the model has more to learn than to forget.
+    """
     if options.learning_rate is not None:
         return plan
-    return replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
+    factor = CONTINUED_RATE_FACTOR
+    if surprise is not None:
+        factor = min(1.0, max(MIN_RATE_FACTOR, surprise / FULL_RATE_SURPRISE))
+    return replace(plan, learning_rate=float(f"{factor * plan.learning_rate:.2g}"))
 
 
 def history_of(model: Model, data: Iterable[str]) -> list[JsonObject]:
