@@ -861,6 +861,10 @@ def test_few_sequences_of_numbers_train_for_a_fixed_number_of_steps() -> None:
     data = LabelledSequences(Sequences.of(sequences), [row % 2 for row in range(40)])
     plan = run_of(data=data, steps=None).plan
     assert (plan.steps, plan.epochs, plan.limit) == (FEW_STEPS, None, None)
+    timed = run_of(data=data, time=60, steps=None)
+    assert (timed.plan.steps, timed.plan.time) == (FEW_STEPS, 60)
+    schedules = [timed.stages.schedule(({"length": FEW_STEPS},) * fold) for fold in (0, 1)]
+    assert [schedule.evaluations for schedule in schedules] == [1, 1]
     # a budget of the user replaces the default
     assert run_of(data=data, epochs=3, steps=None).plan.steps is None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ REFIT_BELOW_SEQUENCES = 2000
 """With fewer sequences, the final network is trained anew on all of them."""
 FEW_SEQUENCES, FEW_STEPS, STEPS_PER_SEQUENCE = 200, 200, 2
 """With so few sequences of numbers the folds are too small to choose when training ends: it then takes
-`FEW_STEPS`, or `STEPS_PER_SEQUENCE` for each sequence if that is more."""
+`FEW_STEPS`, or `STEPS_PER_SEQUENCE` for each sequence if that is more, within a budget of time."""
 MAX_CODEC_ARRAYS = 10
 """Arrays that a codec may add to a model file: three vocabularies and two scalers, two arrays each."""
 
@@ -69,12 +69,12 @@ def labelled_plan(
     text_epochs = min(20.0, max(3.0, 150_000 / count))
     number_epochs = max(5.0, 1000 * batch_size / count)
     few = in_folds and count < FEW_SEQUENCES and not is_text
+    few = few and options.epochs is None and options.steps is None
     until_no_better = validates and is_unlimited(options) and not few
-    return LabelledPlan.of(
+    plan = LabelledPlan.of(
         options,
         batch_size=batch_size,
         learning_rate=4e-3 if small else 2e-3,
-        steps=max(FEW_STEPS, STEPS_PER_SEQUENCE * count) if few else None,
         epochs=None if until_no_better or few else text_epochs if is_text else number_epochs,
         limit=TIME_LIMIT_SECONDS if until_no_better else None,
         average=0.99 if small else 0.995,
@@ -89,6 +89,7 @@ def labelled_plan(
         label_smoothing=0.1 if is_text else 0.0,
         refit=small,
     )
+    return replace(plan, steps=max(FEW_STEPS, STEPS_PER_SEQUENCE * count)) if few else plan
 
 
 def network_config(

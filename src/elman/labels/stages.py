@@ -31,8 +31,8 @@ class Stages:
     """Number of all labelled sequences."""
     pretrains: bool
     """Whether a language model of unlabelled text gives the networks their first weights."""
-    is_unlimited: bool
-    """Whether the user has set no budget."""
+    has_steps: bool
+    """Whether the user has set the number of steps."""
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -69,6 +69,9 @@ class Stages:
         plan, index = self.plan, len(earlier)
         if self.kinds[index] == "pretrain":
             return self._pretraining()
+        # without a validation set, or with tiny folds, the last step counts as the best
+        if not self.split.validates or (plan.steps is not None and not self.has_steps):
+            plan = replace(plan, evaluations=1)
         # the measured network and the refit train as long as the stages before them found best
         if self.kinds[index] == "refit" or (self.kinds[index] == "measured" and self._folds):
             return replace(plan, time=None, epochs=None, evaluations=1, **self._length(earlier))
@@ -78,14 +81,11 @@ class Stages:
         # all stages share the budget by their numbers of sequences
         share = self._sizes[index] / sum(self._sizes)
         left = 1 - PRETRAINING_SHARE if self.pretrains else 1.0
-        plan = replace(
+        return replace(
             plan,
             time=None if plan.time is None else plan.time * left * share,
             limit=None if plan.limit is None else plan.limit * share,
         )
-        # without a validation set, or with tiny folds, the last step counts as the best
-        chooses = self.split.validates and not (plan.steps and self.is_unlimited)
-        return plan if chooses else replace(plan, evaluations=1)
 
     def _pretraining(self) -> LabelledPlan:
         """Return the plan of pre-training: a number of passes, or a share of the time."""

@@ -44,7 +44,7 @@ from elman.training.checkpoint import Best, StageResult
 from elman.training.continuation import extended, few_epochs, small_steps
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject, Run
-from elman.training.plan import Schedule, is_unlimited
+from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import WORST_MEASURE, Outcome, train
@@ -200,7 +200,7 @@ class LabelledRecipe(Recipe[StageObjective]):
             self.split,
             len(self.data),
             pretrains=self.unlabelled is not None,
-            is_unlimited=is_unlimited(self.options),
+            has_steps=self.options.steps is not None,
         )
 
     def stage(self, earlier: Sequence[StageResult]) -> tuple[StageObjective, Schedule]:
