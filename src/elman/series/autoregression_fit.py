@@ -36,7 +36,7 @@ BLOCKS = 8
 MIN_BLOCK_WINDOWS = 4
 """Windows in each block; with fewer, the weights are 0."""
 MAX_TARGET = 12.0
-"""Bound of the distance from the naive forecast: in units of the window, or in mean distances if larger."""
+"""Bound of the distance from the naive forecast: in units of the window, or in median distances if larger."""
 MIN_GAIN_ERRORS = 2.0
 """Standard errors by which the ridge must beat the naive forecast; otherwise its weights are 0."""
 MIN_LATER_GAIN_ERRORS = 1.0
@@ -223,8 +223,8 @@ def _design(origins: Origins, seasons: Sequence[int]) -> Design:
     sample = np.unique(np.linspace(0, len(origins) - 1, BOUND_SAMPLE_WINDOWS).astype(np.int64))
     pairs = [*design.pairs(sample)]
     inputs, targets = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
-    # [seasons]: mean distance from each naive forecast
-    sizes = np.abs(targets).reshape(len(targets), len(seasons), -1).mean(axis=(0, 2))
+    # [seasons]: usual distance from each naive forecast; a mean would follow a few jumps of a constant series
+    sizes = np.median(np.abs(targets).reshape(len(targets), len(seasons), -1), axis=(0, 2))
     bounds = MAX_TARGET * np.maximum(sizes, 1.0)
     return replace(
         design,
