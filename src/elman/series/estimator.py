@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
@@ -12,7 +12,7 @@ from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
 from elman.series.predictor import ForecastPredictor, SeriesStream
-from elman.series.read_options import KEPT_OPTIONS, SeriesOptions, SeriesSource
+from elman.series.read_options import KEPT_OPTIONS, ReadOptions, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
 from elman.training.estimator import Estimator, needs_torch
@@ -176,7 +176,8 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         resume: bool = False,
         watch: Watch | None = None,
         verbose: bool = False,
-        **options: Any,
+        overlap: str = "error",
+        **options: Unpack[ReadOptions],
     ) -> Forecaster:
         """Read new rows as `update` does, and train the network further on them and on the rows before.
 
@@ -190,6 +191,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
             resume: As for `fit`.
             watch: As for `fit`.
             verbose: As for `fit`.
+            overlap: As for `ForecastPredictor.update`.
             options: As for `ForecastPredictor.update`.
 
         Returns:
@@ -202,7 +204,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         """
         run = Run.of(output, resume, watch, self._trained)
         known = None if run.before is None else ForecastPredictor(run.before)
-        series = self.read(X) if known is None else known.continued(X, **options)
+        series = self.read(X) if known is None else known.continued(X, overlap=overlap, **options)
         return self._learn(series, run, verbose)
 
     def _learn(self, series: SeriesSet, run: Run, verbose: bool) -> Forecaster:
@@ -222,9 +224,11 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         """Forecast the next steps of every series, as `ForecastPredictor.predict`."""
         return self._fitted().predict(horizon, series=series, future=future, point=point)
 
-    def update(self, X: SeriesSource, **options: Any) -> Forecaster:
+    def update(
+        self, X: SeriesSource, *, overlap: str = "error", **options: Unpack[ReadOptions]
+    ) -> Forecaster:
         """Read new rows, so that forecasts begin after them; return self. See `ForecastPredictor.update`."""
-        self.model_ = self._fitted().update(X, **options).model
+        self.model_ = self._fitted().update(X, overlap=overlap, **options).model
         return self
 
     def stream(self, series: str | None = None) -> SeriesStream:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
 from elman.series.network import ForecastNetwork
-from elman.series.read_options import KEPT_OPTIONS, SeriesOptions, SeriesSource
+from elman.series.read_options import (
+    KEPT_OPTIONS,
+    ReadOptions,
+    SeriesOptions,
+    SeriesSource,
+)
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
 from elman.series.series import SeriesSet, load_series
 from elman.tables.columns import quoted
@@ -64,7 +69,11 @@ class ForecastPredictor(Predictor):
         return self.codec.rule.horizon
 
     def read(
-        self, source: SeriesSource | None, *, future_only: bool = False, **options: Any
+        self,
+        source: SeriesSource | None,
+        *,
+        future_only: bool = False,
+        **options: Unpack[ReadOptions],
     ) -> SeriesSet:
         """Read series with the columns, frequency, clocks and policies of training.
 
@@ -133,15 +142,18 @@ class ForecastPredictor(Predictor):
 
         return memory_cuts(self, source)
 
-    def update(self, source: SeriesSource, **options: Any) -> ForecastPredictor:
+    def update(
+        self, source: SeriesSource, *, overlap: str = "error", **options: Unpack[ReadOptions]
+    ) -> ForecastPredictor:
         """Read new rows, so that forecasts begin after them, and return self; the weights do not change.
 
         New ids become new series. Rows that are known already change nothing if their values are equal.
 
         Args:
             source: The rows, read as those of training: a path, a data frame, arrays.
-            options: Policies of `SeriesOptions` that differ from training, and ``overlap`` for known rows
-                with other values: "error", "replace" (the new values win) or "keep" (the known ones win).
+            overlap: What to do with known rows that have other values: "error", "replace" (the new values
+                win) or "keep" (the known ones win).
+            options: Fields of `SeriesOptions` that differ from training.
 
         Raises:
             DataError: the rows cannot be read, or do not fit the known series.
@@ -150,16 +162,20 @@ class ForecastPredictor(Predictor):
         Warns:
             DataWarning: steps are missing before the rows, or a series was not known before.
         """
-        other = self._updated(source, options)
+        other = self._updated(source, overlap, options)
         self.model, self.codec = other.model, other.codec
         return self
 
-    def updated(self, source: SeriesSource, **options: Any) -> ForecastPredictor:
+    def updated(
+        self, source: SeriesSource, *, overlap: str = "error", **options: Unpack[ReadOptions]
+    ) -> ForecastPredictor:
         """Return another forecaster that has read new rows as `update` does; this one does not change."""
-        return self._updated(source, options)
+        return self._updated(source, overlap, options)
 
-    def _updated(self, source: SeriesSource | None, options: JsonObject) -> ForecastPredictor:
-        _, history = self._continued(source, options)
+    def _updated(
+        self, source: SeriesSource | None, overlap: str, options: ReadOptions
+    ) -> ForecastPredictor:
+        _, history = self._continued(source, overlap, options)
         codec = self.codec.after(history)
         # Share the networks, which do not change, instead of building them again.
         other = ForecastPredictor.__new__(ForecastPredictor)
@@ -167,15 +183,16 @@ class ForecastPredictor(Predictor):
         other.codec, other._members = codec, self._members
         return other
 
-    def continued(self, source: SeriesSource, **options: Any) -> SeriesSet:
+    def continued(
+        self, source: SeriesSource, *, overlap: str = "error", **options: Unpack[ReadOptions]
+    ) -> SeriesSet:
         """Return the known series continued by new rows, read as by `update`; nothing changes."""
-        return self._continued(source, options)[1]
+        return self._continued(source, overlap, options)[1]
 
     def _continued(
-        self, source: SeriesSource | None, options: JsonObject
+        self, source: SeriesSource | None, overlap: str, options: ReadOptions
     ) -> tuple[SeriesSet, SeriesSet]:
         """Return the new rows, and all series continued by them; warn about new kinds of changes."""
-        overlap = options.pop("overlap", "error")
         gaps = options.get("gaps") or self.history.reading.get("gaps") or "mask"
         rows = self.read(source, **options)
         history = append_series(self.history, rows, gaps=gaps, overlap=overlap)
@@ -320,7 +337,8 @@ class ForecastPredictor(Predictor):
         *,
         windows: int | None = None,
         step: int | None = None,
-        **options: Any,
+        overlap: str = "error",
+        **options: Unpack[ReadOptions],
     ) -> ForecastReport:
         """Measure the forecasts of new rows, beside naive, seasonal naive, drift and average.
 
@@ -330,6 +348,7 @@ class ForecastPredictor(Predictor):
             source: Rows that follow the known series, read as by `update`.
             windows: The number of origins of each series at most, the last ones (default: all).
             step: Time steps between two origins (default: the horizon).
+            overlap: As for `update`.
             options: As for `update`.
 
         Raises:
@@ -338,7 +357,7 @@ class ForecastPredictor(Predictor):
         """
         lengths = map(len, self.history.values)
         before = dict(zip(self.history.ids, lengths, strict=True))
-        rows, series = self._continued(source, options)
+        rows, series = self._continued(source, overlap, options)
         if windows is not None:
             windows = whole_number("windows", windows, 1)
         step = self.horizon if step is None else whole_number("step", step, 1)
@@ -349,12 +368,14 @@ class ForecastPredictor(Predictor):
             raise DataError(what, got=got, expected="later rows")
         return self.report(forecasts)
 
-    def backtest(self, source: SeriesSource, **options: Any) -> Forecast:
+    def backtest(
+        self, source: SeriesSource, *, overlap: str = "error", **options: Unpack[ReadOptions]
+    ) -> Forecast:
         """Forecast the last horizon of new rows, with the rows themselves as its `truth`.
 
-        `source` and `options` are as for `evaluate`. Raises DataError, OptionError.
+        The arguments are as for `evaluate`. Raises DataError, OptionError.
         """
-        rows, series = self._continued(source, options)
+        rows, series = self._continued(source, overlap, options)
         series = series.select(rows.ids)
         truth = np.full((len(series), self.horizon), np.nan)
         for row, values in zip(truth, series.values, strict=True):

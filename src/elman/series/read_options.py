@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict
 
 from elman.errors import OptionError
 from elman.series.frequency import Frequency
@@ -26,6 +26,24 @@ SeriesSource: TypeAlias = "str | PathLike[str] | Sized | LazyFrame | Table"
 """Where series come from: a path, a data frame of pandas, polars or pyarrow, rows, vectors or arrays."""
 KEPT_OPTIONS = ("timezone", "date_format", "missing", "gaps", "duplicates")
 """The options that a model file keeps, so that later rows are read as those of training."""
+
+
+class ReadOptions(TypedDict, total=False):
+    """Fields of `SeriesOptions` that differ from those of training when later rows are read."""
+
+    id_column: str | None
+    time_column: str | None
+    target: str | tuple[str, ...] | None
+    past: tuple[str, ...]
+    future: tuple[str, ...]
+    static: tuple[str, ...]
+    frequency: str | Frequency | None
+    timezone: str | None
+    date_format: str | None
+    missing: str | None
+    gaps: str | None
+    duplicates: str | None
+
 
 _POLICIES = {
     "missing": ("mask", "fill", "error"),

@@ -38,9 +38,6 @@ _SERIES_OPTIONS = (
     "id_column",
 )
 
-# Options about reading that may differ from those of a model that is trained further.
-_POLICIES = ("frequency", "timezone", "date_format", "missing", "gaps", "duplicates", "overlap")
-
 # Usual names of the column to forecast.
 _TARGETS = ("y", "target", "value", "close", "sales", "count", "price")
 
@@ -97,12 +94,22 @@ class ForecastTask(Task):
         with needs_torch():
             from elman.series.estimator import Forecaster
             from elman.series.predictor import ForecastPredictor
+            from elman.series.read_options import ReadOptions
             from elman.series.train import train_forecaster
 
         options = ForecasterOptions.from_values(values)
         if run.before is not None:
-            policies = {name: values[name] for name in _POLICIES if name in values}
-            series = ForecastPredictor(run.before).continued(table, **policies)
+            # Options that are not given are those of the model that is trained further.
+            reading = ReadOptions(
+                frequency=_text(values, "frequency"),
+                timezone=_text(values, "timezone"),
+                date_format=_text(values, "date_format"),
+                missing=_text(values, "missing"),
+                gaps=_text(values, "gaps"),
+                duplicates=_text(values, "duplicates"),
+            )
+            overlap = _text(values, "overlap") or "error"
+            series = ForecastPredictor(run.before).continued(table, overlap=overlap, **reading)
         else:
             # The estimator translates its options into those of the reader of series.
             series = Forecaster(**asdict(options)).read(table)
@@ -156,6 +163,12 @@ class ForecastTask(Task):
         return Result.of(
             predictor.explain(explained, options.target, method=options.method, quick=options.quick)
         )
+
+
+def _text(values: Values, name: str) -> str | None:
+    """Return a text that the user gave, None without it."""
+    value = values.get(name)
+    return None if value is None else str(value)
 
 
 def _warn_of_missing_future(predictor: ForecastPredictor, steps: int) -> None:
