@@ -465,6 +465,25 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - begun < 60
 
 
+def test_a_second_stage_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the clock stands still, so that all time is left after the first stage
+    monkeypatch.setattr("elman.series.train.monotonic", lambda: 0.0)
+    events: list[dict[str, Any]] = []
+    settings = {"steps": None, "members": None, "time": "60s", "evaluations": 20}
+    outcome = train(load_series(waves(40)), **settings, patience=1, watch=events.append)
+    (stage,) = (event for event in events if event["event"] == "stage")
+    # trained again for as long as was best, all members together
+    assert outcome.model.card["refit"]
+    assert outcome.model.card["training"]["steps"] == stage["steps"]
+    assert outcome.model.config.members == 5
+    # with no time left after it, the first network is kept
+    times = iter([0.0] + [59.99] * 9)
+    monkeypatch.setattr("elman.series.train.monotonic", lambda: next(times))
+    outcome = train(load_series(waves(40)), **settings, patience=1)
+    assert not outcome.model.card["refit"]
+    assert outcome.model.config.members == 1
+
+
 def test_a_run_without_validation_ends() -> None:
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"} | {"horizon": 3})
     outcome = train_forecaster(load_series([1.0, 2.0, 1.0, 3.0]), replace(options, season=1), Run())
