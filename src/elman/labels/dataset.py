@@ -93,6 +93,10 @@ class Sequences:
         """Return the sequences in `rows`, in that order."""
         return Sequences(self.kind, tuple(self.items[row] for row in rows))
 
+    def joined(self, others: Sequences | None) -> Sequences:
+        """Return these sequences and then the `others`, which are of the same kind."""
+        return self if others is None else Sequences(self.kind, self.items + others.items)
+
     @property
     def texts(self) -> list[str]:
         """Each sequence as one text; tokens are joined by spaces."""

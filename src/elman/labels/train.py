@@ -9,7 +9,6 @@ once. If data is small, the network that the user gets is finally trained anew o
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -26,7 +25,8 @@ from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import Sequences, check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
-from elman.labels.fusion import MEAN, Factors, fit_factors
+from elman.labels.fused_network import FusedNetwork, mean_of_folds
+from elman.labels.fusion import Factors
 from elman.labels.label_values import Labels
 from elman.labels.linear_models import FitSettings
 from elman.labels.objective import LabelledObjective
@@ -149,7 +149,10 @@ class LabelledRecipe(Recipe[StageObjective]):
                 raise OptionError("pretrain", got="a model to train further", expected=expected)
             unlabelled = read_unlabelled(options.pretrain, split.training.sequences.kind)
         # vocabulary and scaling come from what is trained on, so that the held-out sets stay unseen
-        codec = _codec(split.training, unlabelled, options, labels)
+        sequences = split.training.sequences.joined(unlabelled)
+        # standardised targets [N, 1], so that one learning rate suits every unit of measurement
+        target = Scaler.of([split.training.numbers()[:, None]]) if data.kind.is_number else None
+        codec = replace(fit_codec(sequences, options), labels=labels, target=target)
         if before is not None:
             codec = before.codec.extended(codec, options.max_vocabulary)
             growths = codec.growths(before.codec)
@@ -253,20 +256,15 @@ class LabelledRecipe(Recipe[StageObjective]):
         # the folds and the refit take the strength that was chosen in the first stage
         strength = next((one["strength"] for one in earlier if "strength" in one), None)
         self.wide, strength = self._fitted_wide(objective.examples, strength)
+        model = FusedNetwork(objective, self.wide)
+        validation: JsonObject | None = None
         if objective.held is not None:
-            parts = self._logits(objective, objective.held)
-            targets = np.concatenate(objective.held.targets)
-            factors = fit_factors(*parts, targets, is_number=self.data.kind.is_number)
-            if self.rules is not None:
-                factors = Factors(1 / objective.chain_temperature(parts[0]), 0.0)
-            fused = factors.fuse(*parts)
-            facts = objective.measure_logits(fused, objective.held, factors.network).facts
-            validation: JsonObject | None = {**facts, "sequences": len(objective.held)}
+            factors, validation = model.calibrated(objective.held)
         elif self.before is not None:
             # both parts of the earlier model were scaled before
-            factors, validation = Factors(1.0, 1.0 if self.wide else 0.0), None
+            factors = Factors(1.0, 1.0 if self.wide else 0.0)
         else:
-            factors, validation = _mean_of_folds(
+            factors, validation = mean_of_folds(
                 self.stages.of_folds(earlier), fused=self.wide is not None
             )
         measured = {
@@ -277,7 +275,7 @@ class LabelledRecipe(Recipe[StageObjective]):
             "strength": strength,
             "validation": validation,
         }
-        return measured if stage == "fold" else measured | self._tested(objective, factors)
+        return measured if stage == "fold" else measured | self._tested(model, factors)
 
     @cached_property
     def rules(self) -> TagChain | None:
@@ -305,36 +303,18 @@ class LabelledRecipe(Recipe[StageObjective]):
         fitted = fit_wide(self.codec, examples, replace(self.linear, strength=strength))
         return (None, strength) if fitted is None else fitted
 
-    def _logits(
-        self, objective: LabelledObjective, examples: EncodedExamples
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the logits ``[N, K]`` of the network, and those of the wide part if there is one."""
-        network, _ = objective.logits(examples)
-        return network, None if self.wide is None else self.wide.logits(examples.encoded)
-
-    def _tested(self, objective: LabelledObjective, factors: Factors) -> JsonObject:
+    def _tested(self, model: FusedNetwork, factors: Factors) -> JsonObject:
         """Measure the model on the test set and compare it with its parts and with plain models there."""
         test = self.split.test
         if test is None:
             return {"held_out": None, "baselines": []}
         encoded = EncodedExamples.of(self.codec, test)
-        # [N, K], in the order of the test set
-        network, wide = self._logits(objective, encoded)
-        logits = factors.fuse(network, wide)
-        facts = objective.measure_logits(logits, encoded, factors.network).facts
-        alone = {} if wide is None else {"network": network, "wide": wide}
-        parts = {
-            name: objective.measure_logits(part, encoded).facts[self.compared_by]
-            for name, part in alone.items()
-        }
-        facts = facts | {"sequences": len(test), "parts": parts}
+        facts, answers = model.tested(encoded, factors, self.compared_by)
         # only the lead process writes the card, so only this one fits plain models
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
         if self.data.kind.is_number:
-            answers = self.codec.numbers(logits)
-        else:
-            _, answers = objective.decided(logits, encoded, factors.network)
+            answers = self.codec.numbers(answers[:, None])
         rows = compare_with_baselines(self.codec, self.split.training, test, answers, self.linear)
         return {"held_out": facts, "baselines": rows}
 
@@ -413,34 +393,3 @@ class LabelledRecipe(Recipe[StageObjective]):
             wide, _ = self._fitted_wide(kept, result["strength"])
         wide = None if wide is None else wide.scaled(result["wide_factor"])
         return self.config, arrays, replace(self.codec, wide=wide)
-
-
-def _mean_of_folds(
-    folds: Sequence[StageResult], *, fused: bool
-) -> tuple[Factors, JsonObject | None]:
-    """Return the mean factors and the mean metrics of the folds."""
-    if not folds:
-        return MEAN if fused else Factors(1.0, 0.0), None
-    # temperatures are factors, so their geometric mean is taken
-    temperature = float(np.exp(np.mean([math.log(stage["temperature"]) for stage in folds])))
-    wide = float(np.mean([stage["wide_factor"] for stage in folds]))
-    validations = [stage["validation"] for stage in folds]
-    means = {
-        name: float(np.mean([facts[name] for facts in validations])) for name in validations[0]
-    }
-    count = sum(facts["sequences"] for facts in validations)
-    return Factors(1 / temperature, wide), means | {"sequences": count, "folds": len(validations)}
-
-
-def _codec(
-    training: LabelledSequences,
-    unlabelled: Sequences | None,
-    options: LabelledOptions,
-    labels: Labels | None,
-) -> SequenceCodec:
-    # standardised targets [N, 1], so that one learning rate suits every unit of measurement
-    target = Scaler.of([training.numbers()[:, None]]) if training.kind.is_number else None
-    sequences = training.sequences
-    if unlabelled is not None:
-        sequences = Sequences(sequences.kind, sequences.items + unlabelled.items)
-    return replace(fit_codec(sequences, options), labels=labels, target=target)
