@@ -125,16 +125,18 @@ def test_measures() -> None:
     bits = np.array([1, 8, 2, 4, 0], np.float32)
     line = surprise.Surprise(1, "a b c d", bits, 3, codec)
     assert {measure: line.score(measure) for measure in MEASURES} == {
+        "peaks": pytest.approx((1 + 512 + 8 + 64) ** (1 / 3)),
         "max": 8,
         "top": pytest.approx(14 / 3),
         "mean": 3,
         "total": 15,
     }
+    assert line.score() == line.score("peaks")
     assert line.most == 1
     short = surprise.Surprise(1, "a", bits[:2], 0, codec)
     assert short.score("top") == short.score("mean") == 4.5
     assert "b     8.00" in str(line)
-    with pytest.raises(OptionError, match="measure: got median; expected one of max, top"):
+    with pytest.raises(OptionError, match="measure: got median; expected one of peaks, max, top"):
         line.score("median")
 
 
@@ -248,7 +250,7 @@ def events() -> LanguageModel:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measure", ["max", "top"])
+@pytest.mark.parametrize("measure", ["peaks", "max", "top"])
 def test_an_unusual_sequence_ranks_first(events: LanguageModel, measure: str) -> None:
     rng = random.Random(2)
     lines = [sequence(rng) for _ in range(200)]

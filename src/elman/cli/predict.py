@@ -170,10 +170,10 @@ def generate(model: ModelFile, json_: Json = False, **values: str | float | None
 class ScoreOptions(EncodingOptions):
     """Options of the command `score`."""
 
-    measure: Literal["max", "top", "mean", "total"] = answering(
-        "max",
-        "score of a line: the surprise of its most surprising token, the mean of its three most surprising "
-        "tokens, the mean or the sum of all its tokens",
+    measure: Literal["peaks", "max", "top", "mean", "total"] = answering(
+        "peaks",
+        "score of a line: the surprise of its most surprising token, raised by further ones (peaks) or alone "
+        "(max), the mean of its three most surprising tokens, the mean or the sum of all its tokens",
     )
     steps: bool = answering(False, "show the surprise of every token of these lines")
 

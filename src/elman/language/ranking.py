@@ -18,7 +18,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import printable
 from elman.inspect.predictor import Inspectable
 from elman.language.predictor import language_predictor
-from elman.language.surprise import Surprise, measure_function, score_lines
+from elman.language.surprise import DEFAULT_MEASURE, Surprise, measure_function, score_lines
 from elman.tables.frames import frame_of
 from elman.text.sources import Source, document_lines, read_sources
 from elman.text.vocabulary import unknown_warning
@@ -124,15 +124,15 @@ def rank_lines(
     predictor: Inspectable,
     source: Source | TextIO,
     *,
-    measure: str = "max",
+    measure: str = DEFAULT_MEASURE,
     top: int | None = 20,
     encoding: str | None = None,
 ) -> Ranking:
     """Return the most surprising lines of a text; raises DataError, InputError and OptionError.
 
-    The default measure ranked unusual event sequences best, or within a thousandth of the best, in
-    `elman reproduce hdfs`: one impossible event is enough. A mean dilutes it in a long line, and a sum grows
-    with every ordinary token. Equal scores stay in the order of the text.
+    The default measure, "peaks", is nearly that of the most surprising token, and further surprising tokens
+    raise it. A mean dilutes one impossible event in a long line, and a sum grows with every ordinary token.
+    docs/score.md compares the measures. Equal scores stay in the order of the text.
 
     Args:
         predictor: A language model, as `elman.load` returns it, or a fitted `LanguageModel`.

@@ -28,14 +28,16 @@ from elman.text.words import LINE_END, UNKNOWN_ID, plain_line_ends
 TOP_TOKENS = 3
 """Number of tokens in the measure "top"."""
 
+DEFAULT_MEASURE = "peaks"
 MEASURES: Mapping[str, Callable[[np.ndarray], Any]] = {
+    "peaks": lambda bits: np.cbrt(np.sum(bits**3)),
     "max": np.max,
     "top": lambda bits: np.partition(bits, -min(TOP_TOKENS, len(bits)))[-TOP_TOKENS:].mean(),
     "mean": np.mean,
     "total": np.sum,
 }
-"""The ways to compute a line's score from the bits of its tokens: the largest, the mean of the three largest,
-the mean of all, the sum."""
+"""The ways to compute a line's score from the bits of its tokens: the cube root of the sum of their cubes,
+the largest, the mean of the three largest, the mean of all, the sum."""
 
 # Limits on the lines that wait in memory to be read side by side.
 _MAX_WAITING_LINES, _MAX_WAITING_TOKENS = 1 << 12, 1 << 16
@@ -58,7 +60,7 @@ class Surprise:
 
     >>> codec = TextCodec("word", ("<unk>", "<end>", "tea"), documents="line")
     >>> line = Surprise(1, "tea cake", np.array([1.0, 9.0, 2.0], np.float32), 1, codec)
-    >>> line.tokens[line.most], line.score(), line.score("mean"), line.score("total")
+    >>> line.tokens[line.most], line.score("max"), line.score("mean"), line.score("total")
     ('cake', 9.0, 4.0, 12.0)
     """
 
@@ -84,7 +86,7 @@ class Surprise:
         """Index of the most surprising token; the first one if several are equal."""
         return int(self.bits.argmax())
 
-    def score(self, measure: str = "max") -> float:
+    def score(self, measure: str = DEFAULT_MEASURE) -> float:
         """Return the line's score by one of `MEASURES`, in bits; 0 without tokens. Raises OptionError."""
         function = measure_function(measure)
         return float(function(self.bits.astype(np.float64))) if len(self.bits) else 0.0
