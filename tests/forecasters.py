@@ -13,7 +13,7 @@ from elman.series.config import ForecastConfig
 from elman.series.predictor import ForecastPredictor
 from elman.series.read_options import SeriesOptions
 from elman.series.series import SeriesSet, load_series
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 from elman.tables.scaler import Scaler
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)

@@ -30,7 +30,7 @@ from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.frequency import Frequency
 from elman.series.series import SeriesSet
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 

@@ -20,7 +20,7 @@ from elman.series.plan import forecast_plan
 from elman.series.predictor import ForecastPredictor
 from elman.series.read_options import SeriesOptions
 from elman.series.series import load_series
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 from forecasters import make_forecaster
 
 NAN = float("nan")

@@ -15,7 +15,7 @@ from elman.series.codec import MIN_KEPT_VALUES, ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.read_options import SeriesOptions
 from elman.series.series import SeriesSet, load_series
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 from elman.tables.scaler import Scaler
 
 NAN = float("nan")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from elman.errors import OptionError
 from elman.series.naive import seasonal_naive
-from elman.series.windows import MAX_INPUT, Prepared, WindowRule, Windows
+from elman.series.window_rule import MAX_INPUT, Prepared, WindowRule
+from elman.series.windows import Windows
 
 NAN = float("nan")
 

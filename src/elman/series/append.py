@@ -1,4 +1,4 @@
-"""Continuation of known series by new rows, past or future, and the checks that both fit each other."""
+"""Reading of rows like those of known series, and the continuation of these by new rows, past or future."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from elman.errors import DataError
 from elman.series.calendar import Stamp, advance, positions, without_jitter
 from elman.series.frequency import DAY
 from elman.series.grid import POLICY_WORDS, forward_filled, max_gap, stamp_name
-from elman.series.read_options import check_policies
-from elman.series.series import SeriesSet, cut, split_columns
+from elman.series.read_options import (
+    KEPT_OPTIONS,
+    ReadOptions,
+    SeriesOptions,
+    SeriesSource,
+    check_policies,
+)
+from elman.series.series import SeriesSet, cut, load_series, split_columns
 from elman.tables.columns import is_number, of_series, quoted, several
+from elman.training.journal import JsonObject
 
 
 class _Joined(NamedTuple):
@@ -28,6 +35,55 @@ class _Joined(NamedTuple):
     """New rows before the first known step, which are left out."""
     gap: int = 0
     """Steps without a row between the known and the new ones."""
+
+
+def read_like(
+    known: SeriesSet,
+    source: SeriesSource | None,
+    options: ReadOptions,
+    *,
+    future_only: bool = False,
+) -> SeriesSet:
+    """Read series with the columns, frequency, clocks and policies of known ones.
+
+    Args:
+        known: The known series.
+        source: A path, a data frame or arrays; a `SeriesSet` is only checked.
+        options: Fields of `SeriesOptions` that win over those of the known series.
+        future_only: Whether the rows hold only known-future covariates.
+
+    Raises:
+        DataError: the rows cannot be read, or have other columns or another frequency.
+        OptionError: there is no such option or policy.
+    """
+    # Appending to no series checks columns and frequency, and keeps every series as new.
+    if isinstance(source, SeriesSet):
+        return append_series(known.select([]), source)
+    names = known.names
+    settings: JsonObject = {
+        **{name: known.reading.get(name) for name in KEPT_OPTIONS},
+        "timezone": known.zone,
+        "frequency": str(known.frequency),
+        "id_column": next(iter(names["id"]), None),
+        "time_column": next(iter(names["time"]), None),
+        "target": names["target"]
+        if len(names["target"]) > 1
+        else next(iter(names["target"]), None),
+        "past": names["past"],
+        "future": names["future"],
+        # Static covariates of known series come from the model; only new series must provide them.
+        "static": () if future_only else known.static_columns,
+    }
+    settings |= {name: value for name, value in options.items() if value is not None}
+    reading = SeriesOptions(
+        **{name: value for name, value in settings.items() if value is not None}
+    )
+    series = load_series(source, reading, categories=known.categories, future_only=future_only)
+    if not future_only:
+        return series
+    static = np.zeros((len(series), len(names["static"])))
+    names = {**series.names, "static": names["static"]}
+    return replace(series, static=static, names=names, categories=known.categories)
 
 
 def append_series(

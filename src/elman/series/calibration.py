@@ -9,7 +9,7 @@ import numpy as np
 
 from elman.metrics.forecast_errors import mean_of_quantiles
 from elman.series.plan import percents
-from elman.series.windows import Prepared, WindowRule
+from elman.series.window_rule import Prepared, WindowRule
 
 MAX_DISTANCE = 60.0
 """Bound of the distance of the truth from the naive forecast, in units of the window."""

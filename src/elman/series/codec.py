@@ -23,7 +23,8 @@ from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.rows import ROLES
 from elman.series.series import SeriesSet
 from elman.series.time_zones import known_zone
-from elman.series.windows import WindowRule, Windows
+from elman.series.window_rule import WindowRule
+from elman.series.windows import Windows
 from elman.tables.scaler import Scaler
 from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.training.journal import JsonObject

@@ -20,7 +20,7 @@ from elman.series.grid import stamp_name
 from elman.series.read_options import SeriesSource
 from elman.series.series import SeriesSet
 from elman.series.window_attribution import Block, attribute
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor

@@ -13,7 +13,7 @@ from elman.series.calibration import MAX_DISTANCE
 from elman.series.network_torch import Forecaster, pinball
 from elman.series.plan import ForecastPlan
 from elman.series.time_split import Origins
-from elman.series.windows import Prepared
+from elman.series.window_rule import Prepared
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
 

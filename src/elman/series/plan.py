@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from elman.errors import OptionError
 from elman.series.options import ForecasterOptions
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 from elman.training.plan import Schedule, is_unlimited
 
 MANY_WINDOWS = 20_000

@@ -15,22 +15,16 @@ from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.metrics.forecast_errors import mean_of_quantiles
-from elman.series.append import append_series, with_future_rows
+from elman.series.append import append_series, read_like, with_future_rows
 from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
 from elman.series.network import ForecastNetwork
-from elman.series.read_options import (
-    KEPT_OPTIONS,
-    ReadOptions,
-    SeriesOptions,
-    SeriesSource,
-)
+from elman.series.read_options import ReadOptions, SeriesSource
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
-from elman.series.series import SeriesSet, load_series
+from elman.series.series import SeriesSet
 from elman.tables.columns import quoted
-from elman.training.journal import JsonObject
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
@@ -86,36 +80,7 @@ class ForecastPredictor(Predictor):
             DataError: the rows cannot be read, or have other columns or another frequency.
             OptionError: there is no such option or policy.
         """
-        history = self.history
-        # Appending to no series checks columns and frequency, and keeps every series as new.
-        if isinstance(source, SeriesSet):
-            return append_series(history.select([]), source)  # raises if the columns differ
-        names = history.names
-        settings: JsonObject = {
-            **{name: history.reading.get(name) for name in KEPT_OPTIONS},
-            "timezone": history.zone,
-            "frequency": str(history.frequency),
-            "id_column": next(iter(names["id"]), None),
-            "time_column": next(iter(names["time"]), None),
-            "target": next(iter(names["target"]), None),
-            "past": names["past"],
-            "future": names["future"],
-            # Static covariates of known series come from the model; only new series must provide them.
-            "static": () if future_only else history.static_columns,
-        }
-        if len(names["target"]) > 1:
-            settings["target"] = names["target"]
-        # Options of this call win over those of training.
-        settings |= {name: value for name, value in options.items() if value is not None}
-        known = {name: value for name, value in settings.items() if value is not None}
-        reading = SeriesOptions(**known)
-        kinds = history.categories
-        series = load_series(source, reading, categories=kinds, future_only=future_only)
-        if not future_only:
-            return series
-        static = np.zeros((len(series), len(names["static"])))
-        names = {**series.names, "static": names["static"]}
-        return replace(series, static=static, names=names, categories=kinds)
+        return read_like(self.history, source, options, future_only=future_only)
 
     def explainer(self) -> Callable[..., Explanation]:
         """Return `explain_forecast`."""

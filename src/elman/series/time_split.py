@@ -17,7 +17,8 @@ from elman.errors import DataError
 from elman.series.codec import ForecastCodec
 from elman.series.plan import ForecastPlan
 from elman.series.series import SeriesSet
-from elman.series.windows import Prepared, Windows
+from elman.series.window_rule import Prepared
+from elman.series.windows import Windows
 
 MAX_ORIGINS = 200
 """Origins in the held-out stretch of one series, at most."""

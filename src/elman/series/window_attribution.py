@@ -18,7 +18,7 @@ from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.network import Activations, forward
 from elman.series.series import SeriesSet
-from elman.series.windows import Prepared, Scale, WindowRule
+from elman.series.window_rule import Prepared, Scale, WindowRule
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor

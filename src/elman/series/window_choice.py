@@ -14,7 +14,7 @@ from elman.series.frequency import Frequency
 from elman.series.naive import find_season, is_seasonal
 from elman.series.options import ForecasterOptions
 from elman.series.series import SeriesSet
-from elman.series.windows import WindowRule
+from elman.series.window_rule import WindowRule
 
 SAMPLE_SERIES = 40
 """Series that are examined for their season, spread evenly over all of them."""
