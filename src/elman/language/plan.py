@@ -38,6 +38,8 @@ LONG_AVERAGE = 0.9999
 """With this decay, an average is over the last tenth of the steps so far."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
+MAX_SMALL_SIZE, SMALL_RATE_FACTOR = 128, 1.6
+"""Networks up to this size learn better at so many times the rate of the others (docs/recipes.md)."""
 MIN_TIED_SIZE = 128
 """From this size on, tied embeddings are better for small vocabularies too (docs/recipes.md)."""
 
@@ -179,10 +181,14 @@ def resolve(
         dropout = SMALL_TEXT_DROPOUT
     rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.4
     rate *= (scale.hidden_size / hidden_size) ** 0.25
+    if hidden_size <= MAX_SMALL_SIZE:
+        rate *= SMALL_RATE_FACTOR
     plan = Plan.of(
         options,
         batch_size=batch_size,
-        learning_rate=_rounded(min(8e-3 if hidden_size > 64 else 1e-2, max(2e-3, rate))),
+        learning_rate=_rounded(
+            min(1.5e-2 if hidden_size <= MAX_SMALL_SIZE else 8e-3, max(2e-3, rate))
+        ),
         weight_decay=0.05 if dropout else 0.01,
         optimizer=optimizer,
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
