@@ -63,3 +63,19 @@ def test_dropout_equals_that_of_torch(rate: float) -> None:
     random.give(dropout)
     assert torch.equal(dropout(x), expected)
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_locked_dropout_keeps_the_same_units_at_every_step_of_a_lane() -> None:
+    x = torch.ones(16, 3, 200, requires_grad=True)
+    dropout = Dropout(0.3, locked=True)
+    Randomness(4).give(dropout)
+    dropped = dropout(x)
+    assert bool((dropped == dropped[0]).all())
+    assert not torch.equal(dropped[0, 0], dropped[0, 1])
+    # the mean over many draws is the input
+    mean = torch.stack([dropout(x)[0] for _ in range(200)]).mean().item()
+    assert abs(mean - 1) < 0.02
+    dropped.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, dropped)
+    assert torch.equal(dropout.eval()(x), x)

@@ -57,7 +57,7 @@ class Network(Trainable, Drawing):
         self.layers = torch.nn.ModuleList(
             recurrent(config, size, config.hidden_size, precision) for size in sizes
         )
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout, locked=True)
         self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         if config.tied:
             self.head.weight = self.embedding.weight

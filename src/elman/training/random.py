@@ -80,16 +80,25 @@ class Drawing(torch.nn.Module):
 
 
 class Dropout(Drawing):
-    """``torch.nn.Dropout`` that draws the same bits from the generator of the run."""
+    """``torch.nn.Dropout`` that draws the same bits from the generator of the run.
 
-    def __init__(self, rate: float) -> None:
+    With `locked`, the same elements are zero at all steps of ``x [T, ...]``, which needs T times fewer random
+    numbers (Y. Gal and Z. Ghahramani, arXiv:1512.05287).
+
+    >>> locked = Dropout(0.5, locked=True)(torch.ones(3, 100))
+    >>> bool((locked == locked[0]).all()), sorted(set(locked.flatten().tolist()))
+    (True, [0.0, 2.0])
+    """
+
+    def __init__(self, rate: float, locked: bool = False) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.locked = rate, locked
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x`, in training with the share `rate` of its elements at zero and the others scaled up."""
         if not self.training or self.rate == 0:
             return x
         # the same calls in the same order as torch's own dropout, hence the same bits
-        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        kept = torch.empty_like(x[:1] if self.locked else x)
+        kept.bernoulli_(1 - self.rate, generator=self.generator)
         return x * kept.div_(1 - self.rate)
