@@ -4,7 +4,7 @@
 and prints accuracy and log loss of the network, of the n-grams, and of both fused, on held-out *training*
 texts. The factors of the fusion are fitted on one half of the held-out texts and measured on the other one,
 for both halves. With ``--unlabelled`` three quarters of the training texts lose their labels and are written
-to a file that the network can be pre-trained on (``--options pretrain=yes``). ``--save FOLDER`` keeps the
+to a file that the network can be pre-trained on (``--options pretrain=1``). ``--save FOLDER`` keeps the
 logits, from which the means of several seeds can be computed.
 """
 

@@ -56,7 +56,7 @@ def topics(count: int, words: range, seed: int) -> tuple[list[str], list[str]]:
 @pytest.fixture
 def unlabelled(tmp_path: Path) -> str:
     path = tmp_path / "texts.txt"
-    path.write_text("\n".join(["", *topics(300, range(20), 1)[0], "alone"]), encoding="utf-8")
+    path.write_text("\n".join(["", *topics(600, range(20), 1)[0], "alone"]), encoding="utf-8")
     return str(path)
 
 
@@ -143,7 +143,7 @@ def test_all_networks_start_from_the_same_language_model(unlabelled: str) -> Non
     events: list[dict[str, Any]] = []
     models = [train(pretrain=unlabelled, watch=events.append, **how | {"steps": n}) for n in (1, 7)]
     assert events[0]["stages"] == ["pretrain", "fold", "fold", "fold", "measured", "refit"]
-    assert events[0]["unlabelled"] == 301
+    assert events[0]["unlabelled"] == 601
     number = models[0].codec.vocabulary.tokens.index("a19")
     rows = [
         [model.arrays[f"members.{m}.embedding.weight"][number] for m in range(2)]

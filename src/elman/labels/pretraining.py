@@ -33,6 +33,8 @@ from elman.training.recurrent_layers import initialise
 
 MAX_STEPS = 200
 """Longer lines of unlabelled text are cut into sequences of at most so many steps."""
+DROPOUT = 0.1
+"""Dropout of the language model, which sees each text only a few times."""
 SAMPLED = 2000
 """Common tokens, and drawn tokens, of the sampled softmax."""
 
@@ -57,10 +59,15 @@ def read_unlabelled(path: str, kind: str) -> Sequences:
 class _LanguageReader(Reader):
     """A reader with an output layer over its vocabulary."""
 
-    def __init__(self, config: SequenceConfig, plan: LabelledPlan) -> None:
-        super().__init__(config, plan.dropout, plan.word_dropout, plan.precision)
+    def __init__(self, config: SequenceConfig, precision: str, counts: np.ndarray) -> None:
+        super().__init__(config, DROPOUT, 0.0, precision)
         self.tokens = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         initialise(self, config, LabelPredictor.initial_weights)
+        # the frequencies of tokens then need no learning, which would push all embeddings in one direction
+        frequencies = (1 + counts) / (1 + counts).sum()
+        with torch.no_grad():
+            self.tokens.weight.zero_()
+            self.tokens.bias.copy_(torch.from_numpy(np.log(frequencies)))
 
     def loss(self, batch: SequenceBatch) -> Tensor:
         """Return the summed cross entropy (nats) of the tokens after and before those that were read."""
@@ -113,7 +120,10 @@ class PretrainingObjective(Objective):
         """Number of predicted tokens of each text ``[N]``."""
         # only the first layer is trained
         config = replace(config, num_layers=1)
-        self.readers = [_LanguageReader(config, plan) for _ in range(config.members)]
+        counts = np.bincount(np.concatenate(self.texts.token_ids), minlength=config.vocabulary_size)
+        self.readers = [
+            _LanguageReader(config, plan.precision, counts) for _ in range(config.members)
+        ]
         self.network: Members = Members(self.readers)
 
     def steps_in_epoch(self, epoch: int) -> int:  # noqa: ARG002 - all epochs are equally long

@@ -16,7 +16,7 @@ from elman.labels.split import Split
 from elman.training.checkpoint import Best, StageResult
 from elman.training.journal import JsonObject
 
-PRETRAINING_PASSES, PRETRAINING_BATCH_SIZE = 10.0, 64
+PRETRAINING_PASSES, PRETRAINING_BATCH_SIZE = 5.0, 64
 PRETRAINING_SHARE = 1 / 3
 """Largest share of a budget of time that pre-training takes."""
 
