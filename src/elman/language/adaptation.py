@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from elman.errors import OptionError
 from elman.training.options import Options, answering
@@ -11,7 +11,7 @@ from elman.training.options import Options, answering
 Adapt: TypeAlias = Literal["cache", "weights", "both"]
 """The parts of the model that adapt to the text."""
 
-CHOICES = ("cache", "weights", "both")
+CHOICES = get_args(Adapt)
 
 
 @dataclass(frozen=True, kw_only=True)
