@@ -28,7 +28,7 @@ def test_every_text_and_budget_has_a_sane_plan(level: str, tokens: int, time: st
     assert 64 <= plan.hidden_size <= 4096
     assert plan.hidden_size % 64 == 0
     assert plan.num_layers in (1, 2)
-    assert 0.002 <= plan.learning_rate <= (0.015 if plan.hidden_size <= 128 else 0.008)
+    assert 0.002 <= plan.learning_rate <= 0.015
     assert 0.0 <= plan.dropout <= 0.5
     assert (plan.time, plan.steps) == (seconds(time), None)
     # a budget of time ends early where more passes would only overfit

@@ -305,7 +305,7 @@ def test_more_series_than_one_block_holds(count: int) -> None:
 def test_the_block_size_does_not_change_the_measures(
     monkeypatch: pytest.MonkeyPatch, windows: int
 ) -> None:
-    from elman.series import windows as module
+    from elman.series import window_rule as module
 
     values = np.sin(np.arange(60.0))
     model = Forecaster(**SMALL).fit(values)

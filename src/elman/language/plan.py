@@ -38,8 +38,8 @@ LONG_AVERAGE = 0.9999
 """With this decay, an average is over the last tenth of the steps so far."""
 MIN_BFLOAT16_SIZE = 128
 """Products of smaller layers are not faster in bfloat16."""
-MAX_SMALL_SIZE, SMALL_RATE_FACTOR = 128, 1.6
-"""Networks up to this size learn better at so many times the rate of the others (docs/recipes.md)."""
+MIN_RATE, MAX_RATE = 2e-3, 1.5e-2
+"""Limits of the learning rate."""
 MIN_TIED_SIZE = 128
 """From this size on, tied embeddings are better for small vocabularies too (docs/recipes.md)."""
 
@@ -65,8 +65,8 @@ class _Scale:
 
 
 _SCALES = {
-    "char": _Scale(512, 180.0, 0.77, math.inf, 7e-3, 5.0, (8, 16)),
-    "word": _Scale(256, 600.0, 0.3, 1200.0, 4e-3, 10.0, (16, 32)),
+    "char": _Scale(512, 180.0, 0.77, math.inf, 1.05e-2, 5.0, (8, 16)),
+    "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 10.0, (16, 32)),
 }
 
 
@@ -179,16 +179,12 @@ def resolve(
     dropout = default_dropout(overfitting(parameters, tokens, epochs))
     if small:
         dropout = SMALL_TEXT_DROPOUT
-    rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.4
-    rate *= (scale.hidden_size / hidden_size) ** 0.25
-    if hidden_size <= MAX_SMALL_SIZE:
-        rate *= SMALL_RATE_FACTOR
+    rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.15
+    rate *= math.sqrt(scale.hidden_size / hidden_size)
     plan = Plan.of(
         options,
         batch_size=batch_size,
-        learning_rate=_rounded(
-            min(1.5e-2 if hidden_size <= MAX_SMALL_SIZE else 8e-3, max(2e-3, rate))
-        ),
+        learning_rate=_rounded(min(MAX_RATE, max(MIN_RATE, rate))),
         weight_decay=0.05 if dropout else 0.01,
         optimizer=optimizer,
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
