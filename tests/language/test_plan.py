@@ -139,10 +139,3 @@ def test_the_default_budget_does_not_depend_on_the_text() -> None:
     assert (small.time, small.steps) == (None, 500)
     asked = resolve(LanguageOptions(time="10s"), 20, 100, small=True)
     assert (asked.time, asked.steps) == (10.0, None)
-
-
-def test_muon_trains_in_larger_batches_where_it_is_asked_for() -> None:
-    adamw = _plan("char", 10**6, "3m")
-    muon = _plan("char", 10**6, "3m", optimizer="muon")
-    assert (muon.optimizer, adamw.optimizer) == ("muon", "adamw")
-    assert muon.batch_size == 2 * adamw.batch_size

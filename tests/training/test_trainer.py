@@ -332,13 +332,11 @@ def test_lone_surrogates_train(manual: str, tmp_path: Path) -> None:
     assert all(json.loads(line) for line in journal)
 
 
-@pytest.mark.parametrize(
-    ("number", "optimizer"), [(signal.SIGINT, "adamw"), (signal.SIGTERM, "muon")]
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_the_best_network_and_the_run_resumes(
-    manual_file: Path, number: int, optimizer: str
+    manual_file: Path, number: int
 ) -> None:
-    options = SMALL | {"steps": 60, "evaluations": 6, "optimizer": optimizer}
+    options = SMALL | {"steps": 60, "evaluations": 6}
     whole = LanguageModel(**options).fit(manual_file)
     output = manual_file.with_name("m.safetensors")
 

@@ -73,7 +73,6 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     residual: bool
     tied: bool | None
     sequence_length: int | None
-    optimizer: Literal["muon", "adamw"] | None
     sampled_softmax: int | None
     # end of attributes
     # parameters of LanguageOptions, written by tools/signatures
@@ -116,7 +115,6 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
         threads: int | None = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         sequence_length: int | None = None,
-        optimizer: Literal["muon", "adamw"] | None = None,
         sampled_softmax: int | None = None,
     ) -> None:
         self._set_parameters(locals())

@@ -85,11 +85,6 @@ class LanguageOptions(RecurrentOptions):
         low=1,
         rare=True,
     )
-    optimizer: Literal["muon", "adamw"] | None = training(
-        None,
-        "optimizer of the recurrent matrices; all other weights use AdamW (default: adamw)",
-        rare=True,
-    )
     sampled_softmax: int | None = training(
         None,
         "number of common words, and of randomly drawn words, that represent a large vocabulary in each "

@@ -148,9 +148,7 @@ def resolve(
     num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
     embedding_size = options.embedding_size or hidden_size
     gates = find(options.cell, options.activation).G
-    optimizer = options.optimizer or "adamw"
-    # The products of a Muon step do not depend on the batch, so a larger batch makes them a smaller share.
-    batch_size = options.batch_size or scale.batch_size(tokens) * (2 if optimizer == "muon" else 1)
+    batch_size = options.batch_size or scale.batch_size(tokens)
     sequence_length = options.sequence_length or (
         32 if level == "word" else 64 if budget <= 400 else 128
     )
@@ -186,7 +184,6 @@ def resolve(
         batch_size=batch_size,
         learning_rate=_rounded(min(MAX_RATE, max(MIN_RATE, rate))),
         weight_decay=0.05 if dropout else 0.01,
-        optimizer=optimizer,
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
         time=None if small else budget,
         steps=SMALL_TEXT_STEPS if small else None,

@@ -1,14 +1,12 @@
-"""AdamW that clips the gradients in the same pass over the parameters, and Muon for recurrent matrices.
+"""AdamW that clips the gradients in the same pass over the parameters.
 
-Sources: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2019);
-the clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:1211.5063); K. Jordan et al.,
-"Muon: An optimizer for hidden layers in neural networks" (2024).
+Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2019); the
+clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:1211.5063).
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 
 import numpy as np
 import torch
@@ -18,12 +16,6 @@ from torch.optim.optimizer import ParamsT
 from elman.engine import kernel as native
 from elman.nn.autograd import takes, threads
 from elman.training.plan import Schedule
-
-MUON_RATE = 14.0
-"""Learning rate of Muon as a multiple of that of AdamW, which moves each number by at most its rate."""
-MOMENTUM = 0.95
-ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
-"""Iterations of `orthogonalised`, and the coefficients of its polynomial, as K. Jordan et al. chose them."""
 
 
 class AdamW(torch.optim.AdamW):
@@ -116,84 +108,19 @@ class AdamW(torch.optim.AdamW):
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
 
-class Muon(AdamW):
-    """AdamW whose last group holds recurrent matrices ``[G·H, H]``, which take orthogonal steps.
-
-    AdamW changes a matrix mostly in the few directions with the largest gradients. Muon changes it equally in
-    all directions: a step is the momentum of the gradients with every singular value near one.
-
-    >>> matrix = torch.nn.Parameter(torch.zeros(2, 2))
-    >>> optimizer = Muon([{"params": [matrix]}], lr=0.01, weight_decay=0.0)
-    >>> matrix.grad = torch.tensor([[3.0, 0.0], [0.0, 1.0]])
-    >>> optimizer.clipped_step(optimizer.norm(), 1.0)
-    >>> bool((matrix.diagonal() < -0.09).all())
-    True
-    """
-
-    dtype = torch.float32
-    """Number format of the products of `orthogonalised`."""
-
-    @torch.no_grad()
-    def clipped_step(self, norm: float, max_norm: float) -> None:
-        """Take one step as `AdamW.clipped_step` does."""
-        group = self.param_groups[-1]
-        gradients: dict[Tensor, Tensor] = {}
-        for matrix in group["params"]:
-            if matrix.grad is not None:
-                # AdamW skips weights without a gradient.
-                gradients[matrix], matrix.grad = matrix.grad, None
-        super().clipped_step(norm, max_norm)
-        share = min(1.0, max_norm / (norm + 1e-6)) * (1 - MOMENTUM)
-        rate = MUON_RATE * group["lr"]
-        for matrix, gradient in gradients.items():
-            state = self.state[matrix]
-            if not state:
-                state["momentum"] = torch.zeros_like(matrix)
-            momentum = state["momentum"].mul_(MOMENTUM).add_(gradient, alpha=share)
-            # Nesterov's momentum, which looks one step ahead
-            ahead = torch.add(MOMENTUM * momentum, gradient, alpha=share)
-            step = orthogonalised(ahead.to(self.dtype)).to(matrix.dtype)
-            # as large a step for each gate as if it were a matrix of its own
-            size = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-            matrix.mul_(1 - rate * group["weight_decay"]).sub_(step, alpha=rate * size)
-
-
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return ``matrix [M, H]``, M at least H, with its singular values moved to about 0.7 to 1.2.
-
-    >>> singular = torch.linalg.svdvals(orthogonalised(torch.diag(torch.tensor([5.0, 1.0, 0.2]))))
-    >>> bool(((singular > 0.6) & (singular < 1.3)).all())
-    True
-    """
-    first, third, fifth = COEFFICIENTS
-    # The smaller side first: products [H, M]·[M, H] are [H, H]. The norm bounds the largest singular value.
-    x: Tensor = (matrix / (matrix.norm() + 1e-7)).T
-    for _ in range(ITERATIONS):
-        square = x @ x.T
-        x = first * x + (third * square + fifth * (square @ square)) @ x
-    return x.T
-
-
 def optimizer_of(network: torch.nn.Module, schedule: Schedule) -> AdamW:
     """Return the optimizer of a network as `schedule` sets it; only its matrices decay."""
-    named = dict(network.named_parameters())
-    muon = schedule.optimizer == "muon"
-    recurrent = [weight for name, weight in named.items() if muon and "weight_hh" in name]
-    others = [weight for weight in named.values() if all(weight is not one for one in recurrent)]
-    decay = schedule.weight_decay
+    weights = [*network.parameters()]
     groups = [
-        {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": decay},
+        {
+            "params": [weight for weight in weights if weight.ndim > 1],
+            "weight_decay": schedule.weight_decay,
+        },
         # Decay would pull biases to zero without any gain.
-        {"params": [weight for weight in others if weight.ndim <= 1], "weight_decay": 0.0},
-        {"params": recurrent, "weight_decay": decay},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     # a shorter memory than 0.999 for the squares, because runs are short
-    betas = (0.9, 0.98)
-    if not recurrent:
-        return AdamW(groups[:2], schedule.learning_rate, betas)
-    optimizer = Muon(groups, schedule.learning_rate, betas)
-    optimizer.dtype = torch.bfloat16 if schedule.precision == "bf16" else torch.float32
-    return optimizer
+    return AdamW(groups, schedule.learning_rate, (0.9, 0.98))
 
 
 def _gradients(weights: list[Tensor]) -> list[Tensor]:

@@ -35,8 +35,6 @@ class Schedule:
     seed: int
     average: float
     """Decay of the moving average of the weights; 0 for no average."""
-    optimizer: str | None = None
-    """The optimizer of the recurrent matrices: "muon" or "adamw"; None for AdamW."""
     stop: int | None = None
     """Step at which the run ends before its budget of steps does; the learning rate follows the budget."""
     limit: float | None = None
