@@ -101,7 +101,8 @@ def test_it_learns_faster_from_a_text_that_surprises_it() -> None:
 
 
 def test_it_keeps_the_old_network_if_learning_on_makes_it_worse() -> None:
-    model = language(steps=60, learning_rate=0.02)
+    # trained well enough that no few wild steps improve it by chance
+    model = language(steps=300, learning_rate=0.02)
     arrays = model.model_.arrays
     model.set_params(learning_rate=5.0, clip=1e9, steps=3, evaluations=1).partial_fit(OLD_TEXT)
     assert model.card_["training"]["best_step"] == 0
