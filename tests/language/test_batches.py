@@ -356,7 +356,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="nothing to predict"):
         Documents(Tokens(ids[:2], np.array([0, 1])), 4, 5, 0)
     with pytest.raises(OptionError, match="fewer lanes"):
-        shard(Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 0), 0, 3)
+        batches_for(Tokens(ids, starts), 2, 5, 0, processes=3)
     with pytest.raises(IndexError):
         Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 10**6)
 
@@ -383,3 +383,16 @@ def test_batches_of_short_documents_have_as_many_tokens_as_those_of_long_ones() 
     assert abs(len(chunks) - 960 / 32) <= 2
     # so most steps learn from the long documents
     assert sum(chunk.inputs.shape[0] > 3 for chunk in chunks) > 0.6 * len(chunks)
+
+
+def test_every_process_gets_a_lane_of_a_batch_of_few_documents() -> None:
+    # the last pool has fewer documents than there are processes
+    starts = np.arange(0, 65 * 4, 4)
+    text = Tokens(np.ones(65 * 4, np.int64), starts, end_id=1)
+    batches = Documents(text, 2, 8, seed=0)
+    chunks = [batches.chunk(0, index) for index in range(batches.chunks(0))]
+    assert min(len(chunk.fresh) for chunk in chunks) < 3
+    for chunk in chunks:
+        parts = [shard(chunk, rank, 3) for rank in range(3)]
+        assert min(len(part.fresh) for part in parts) >= 1
+        assert sum(part.predicted for part in parts) == chunk.predicted

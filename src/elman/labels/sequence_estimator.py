@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from os import PathLike
@@ -71,6 +72,9 @@ class SequenceEstimator(Estimator[PredictorT, OptionsT]):
     ) -> Self:
         """Train on sequences and their targets, and keep the model."""
         options = self._adopted(run.before)
+        if run.before is not None:
+            # Pre-training gave the first weights of the network that now learns on.
+            options = replace(options, pretrain=None)
         with needs_torch():
             from elman.labels.train import train_labelled
         start = partial(train_labelled, self.task, data, options, inputs=inputs)

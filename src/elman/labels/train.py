@@ -76,9 +76,11 @@ def train_labelled(
     """
     if run.before is not None:
         options = few_epochs(options)
-    # a tuning compares the first stages of its configurations, which pre-training does not tell apart
+    # A tuning compares configurations by the validation loss of their first stage; pre-training has none.
     if run.pause is not None and options.pretrain is not None:
-        raise OptionError("pretrain", got="it in a tuning", expected="it in a training")
+        raise OptionError(
+            "pretrain", got="a file, in a tuning", expected="none", remedy="use it with elman train"
+        )
     prepare = partial(LabelledRecipe.load, task, data, options, inputs, run.before)
     return train(prepare, options, run)
 
@@ -145,7 +147,7 @@ class LabelledRecipe(Recipe[StageObjective]):
         unlabelled = None
         if options.pretrain is not None:
             if before is not None:
-                expected = "a new network, whose first weights it gives"
+                expected = "a new network, because pre-training gives first weights"
                 raise OptionError("pretrain", got="a model to train further", expected=expected)
             unlabelled = read_unlabelled(options.pretrain, split.training.sequences.kind)
         # vocabulary and scaling come from what is trained on, so that the held-out sets stay unseen

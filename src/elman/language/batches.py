@@ -34,7 +34,7 @@ IGNORE = -100
 POOL_BATCHES = 32
 """`Documents` sorts this many batches together by length."""
 MAX_LANE_RATIO = 4
-"""A batch of short documents has at most this many times `batch_size` lanes."""
+"""A batch of short documents has at most about this many times `batch_size` lanes."""
 MAX_SECTION_CHUNKS = 32
 """`Documents` cuts a document that is longer than this many chunks."""
 MIN_FILLED_SHARE = 0.75
@@ -162,7 +162,7 @@ class Batches(ABC):
 
     Args:
         text: The tokens of the text.
-        batch_size: The number of lanes; a short text has fewer.
+        batch_size: The number of lanes, in `Documents` the usual one; a short text has fewer.
         sequence_length: The maximal number of steps in a chunk.
         seed: The seed of the random order, which also depends on the epoch.
     """
@@ -329,15 +329,22 @@ class Documents(Batches):
 
 
 def batches_for(
-    text: Tokens, batch_size: int, sequence_length: int, seed: int
+    text: Tokens, batch_size: int, sequence_length: int, seed: int, processes: int = 1
 ) -> Lanes | Documents:
-    """Return `Lanes` for long documents, else `Documents`; the arguments are those of `Batches`."""
+    """Return `Lanes` for long documents, else `Documents`; the arguments are those of `Batches`.
+
+    Raises OptionError if there are fewer lanes than processes that share them.
+    """
     _, length = text.runs()
     # Steps of all pieces if every document had a lane to itself; the rest of each last piece is padding.
     steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
     filled = len(length) == 1 or length.sum() >= MIN_FILLED_SHARE * steps * sequence_length
     kind = Lanes if filled and text.end_id is None else Documents
-    return kind(text, batch_size, sequence_length, seed)
+    batches = kind(text, batch_size, sequence_length, seed)
+    if batches.batch_size < processes:
+        remedy = f"raise batch_size, give more text, or start fewer than {processes} processes"
+        raise OptionError("fewer lanes than processes", got=batches.batch_size, remedy=remedy)
+    return batches
 
 
 def evaluation_chunks(
@@ -384,12 +391,15 @@ def evaluation_chunks(
 def shard(chunk: Chunk, rank: int, world_size: int) -> Chunk:
     """Return the lanes of `chunk` that process `rank` of `world_size` reads, the same lanes in every chunk.
 
-    Raises OptionError if there are fewer lanes than processes.
+    A chunk of fewer lanes than processes, as the last documents give it, gets lanes without a prediction.
     """
     lanes = len(chunk.fresh)
     if lanes < world_size:
-        remedy = f"raise batch_size, give more text, or start fewer than {world_size} processes"
-        raise OptionError("fewer lanes than processes", got=lanes, remedy=remedy)
+        more = ((0, 0), (0, world_size - lanes))
+        inputs, indices = (np.pad(array, more) for array in (chunk.inputs, chunk.indices))
+        targets = np.pad(chunk.targets, more, constant_values=IGNORE)
+        fresh = np.pad(chunk.fresh, more[1], constant_values=True)
+        chunk, lanes = Chunk(inputs, targets, indices, fresh), world_size
     columns = slice(rank * lanes // world_size, (rank + 1) * lanes // world_size)
     inputs, targets, indices = (
         np.ascontiguousarray(array[:, columns])

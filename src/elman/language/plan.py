@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from elman.cells import find
 from elman.language.options import DEFAULT_TIME, LanguageOptions
 from elman.training.options import seconds
-from elman.training.plan import Schedule
+from elman.training.plan import Schedule, rounded_rate
 
 SMALL_TEXT_STEPS = 500
 """Steps on a text that is too small to hold a part out; they take a few seconds."""
@@ -112,11 +112,6 @@ def default_dropout(overfit: float) -> float:
     return min(0.5, max(0.0, round(share, 1)))
 
 
-def _rounded(rate: float) -> float:
-    """Return `rate` with two digits, so that a card shows a number that one can type."""
-    return float(f"{rate:.2g}")
-
-
 def resolve(
     options: LanguageOptions,
     tokens: int,
@@ -182,7 +177,7 @@ def resolve(
     plan = Plan.of(
         options,
         batch_size=batch_size,
-        learning_rate=_rounded(min(MAX_RATE, max(MIN_RATE, rate))),
+        learning_rate=rounded_rate(min(MAX_RATE, max(MIN_RATE, rate))),
         weight_decay=0.05 if dropout else 0.01,
         precision="bf16" if bfloat16 and hidden_size >= MIN_BFLOAT16_SIZE else "float32",
         time=None if small else budget,

@@ -182,7 +182,11 @@ class _LanguageObjective(Objective):
         self.network: Network = Network(config, plan.dropout, plan.sampled_softmax, plan.precision)
         self.network.start_from(dataset.training.ids, plan.seed)
         self.batches = batches_for(
-            dataset.training.tokens, plan.batch_size, plan.sequence_length, plan.seed
+            dataset.training.tokens,
+            plan.batch_size,
+            plan.sequence_length,
+            plan.seed,
+            group.world_size,
         )
         self._next: list[LayerState] | None = None
 

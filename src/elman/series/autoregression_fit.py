@@ -1,7 +1,8 @@
 """Fit of the linear autoregression: a ridge regression whose strength and lags cross-validation chooses.
 
-The training windows are cut into blocks of time. The sums of squares and products of each block are computed
-once, and leaving a block out subtracts its sums. So trying every strength and number of lags costs little.
+The training windows are cut into blocks: of time, or of series if there are many of them. The sums of squares
+and products of each block are computed once, and leaving a block out subtracts its sums. So trying every
+strength and number of lags costs little.
 
 Cross-validation also knows the time after a block, which flatters a fit. So bounded lags must also lower the
 error in later blocks of fits to the blocks before them, and the validation windows, which come after all
@@ -36,7 +37,7 @@ BLOCKS = 8
 MIN_BLOCK_WINDOWS = 4
 """Windows in each block; with fewer, the weights are 0."""
 MAX_TARGET = 12.0
-"""Bound of the distance from the naive forecast: in units of the window, or in median distances if larger."""
+"""Bound of the distance from the naive forecast, in units of the window or, if larger, median distances."""
 MIN_GAIN_ERRORS = 2.0
 """Standard errors by which the ridge must beat the naive forecast; otherwise its weights are 0."""
 MIN_LATER_GAIN_ERRORS = 1.0
@@ -48,9 +49,9 @@ MIN_DEVIATION = 1e-3
 BOUNDED_LAGS = 24
 """Last values that count a second time, bounded."""
 BOUND_SHARE = 0.5
-"""Bound of these, as a share of the root mean square of all distances from the last value."""
+"""Bound of the distances that count a second time, as a share of the root mean square of all distances."""
 MAX_SAMPLED_TARGET = 1e6
-"""Bound of the targets that show how large targets are, in units of the window."""
+"""Bound of the targets in the sample from which `Design.target_bounds` follow, in units of the window."""
 BOUND_SAMPLE_WINDOWS = 2000
 """Training windows from which bounds are computed."""
 MIN_VALIDATION_WINDOWS = 8
@@ -284,13 +285,13 @@ def _fit(design: Design, counts: Sequence[int]) -> tuple[Fit, np.ndarray]:
     columns = len(best.weights)
     blocks = _blocks(again, every, h, columns, h)
     final = _choose(blocks, [best.season], [columns])
-    # The weights of windows divide squared errors by absolute ones, in units of the deviation.
+    # A reweighted squared error is about the deviation times the absolute error, which the division leaves.
     later = _later_errors(blocks, final) / max(float(np.sqrt(best.errors.mean())), MIN_DEVIATION)
     return final._replace(errors=best.errors, later_errors=later), naive
 
 
 def _later_errors(blocks: Sequence[Block], fit: Fit) -> np.ndarray:
-    """Return the mean squared error in each block of the second half, fitted to the blocks before it."""
+    """Return the mean squared error in each block of the second half, of a fit to the blocks before it."""
     past, errors = blocks[0].core.empty(), []
     for number, block in enumerate(blocks):
         if 2 * number >= len(blocks):

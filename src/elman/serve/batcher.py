@@ -287,6 +287,11 @@ class AdaptingBatcher(Batcher):
     def _predict(self, k: int, streams: list[HeldStream]) -> list[Predictions]:
         return [stream.predict(k) for stream in _own(streams)]
 
+    def _reply_to(self, requests: list[StreamRequest]) -> None:
+        # one by one, so that a fault in one stream's prediction is no other's
+        for request in requests:
+            super()._reply_to([request])
+
 
 def _own(streams: list[HeldStream]) -> list[Stream]:
     return [stream.own for stream in streams if stream.own is not None]

@@ -93,14 +93,13 @@ class StreamStore:
         """
         text = await self._tokenised(text)
         if adapt is not None:
+            # before the weights are copied, and again after it, because others may have come meanwhile
+            self._check_adapting(adapt)
             own = await self._workers.run(partial(Stream, self.batcher.network, adapt))
         if self._room() < 1:
             remedy = "delete streams that are no longer needed, or pass a larger --max-streams"
             raise BusyError("no room for more streams", remedy=remedy)
-        adapting = sum(stream.own is not None for stream in self._streams.values())
-        if own is not None and adapting >= MAX_ADAPTING_STREAMS:
-            got, remedy = f"{adapting} of {self.model}", "delete one, or create one without adapt"
-            raise BusyError("no room for more streams that adapt", got=got, remedy=remedy)
+        self._check_adapting(own)
         # The name is the secret that allows requests of the stream.
         name, stream = secrets.token_urlsafe(16), HeldStream(self._take_slot(), self._clock())
         stream.own = own
@@ -114,6 +113,13 @@ class StreamStore:
             if name in self:
                 self._forget(name)
             raise
+
+    def _check_adapting(self, wanted: object) -> None:
+        """Raise BusyError if a stream that adapts is `wanted`, and there is no room for one more."""
+        adapting = sum(stream.own is not None for stream in self._streams.values())
+        if wanted is not None and adapting >= MAX_ADAPTING_STREAMS:
+            got, remedy = f"{adapting} of {self.model}", "delete one, or create one without adapt"
+            raise BusyError("no room for more streams that adapt", got=got, remedy=remedy)
 
     async def feed(
         self,

@@ -17,7 +17,7 @@ from elman.files.container import Facts, JsonObject
 from elman.files.growth import Growth, grown
 from elman.files.model import C, K, Model
 from elman.training.options import Options, Values
-from elman.training.plan import Schedule, is_unlimited
+from elman.training.plan import Schedule, is_unlimited, rounded_rate
 from elman.training.recurrent_options import RecurrentOptions
 
 CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
@@ -108,7 +108,7 @@ def small_steps(plan: PlanT, options: RecurrentOptions, surprise: float | None =
     factor = CONTINUED_RATE_FACTOR
     if surprise is not None:
         factor = min(1.0, max(MIN_RATE_FACTOR, surprise / FULL_RATE_SURPRISE))
-    return replace(plan, learning_rate=float(f"{factor * plan.learning_rate:.2g}"))
+    return replace(plan, learning_rate=rounded_rate(factor * plan.learning_rate))
 
 
 def history_of(model: Model, data: Iterable[str]) -> list[JsonObject]:

@@ -61,6 +61,15 @@ class Schedule:
         return cls(**plan)
 
 
+def rounded_rate(rate: float) -> float:
+    """Return a learning rate with two digits, so that a card shows a number that one can type.
+
+    >>> rounded_rate(0.010543)
+    0.011
+    """
+    return float(f"{rate:.2g}")
+
+
 def is_unlimited(options: RecurrentOptions) -> bool:
     """Return whether the options set no budget of time, epochs or steps."""
     return all(getattr(options, name) is None for name in BUDGETS)

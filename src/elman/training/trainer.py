@@ -128,7 +128,7 @@ class Trainer(Generic[ObjectiveT]):
     def run(self, snapshot: Snapshot | None) -> Outcome:
         """Train all stages, from `snapshot` if there is one, and return the best network as a model.
 
-        Before it raises DivergedError, it writes the best network so far.
+        Before it raises DivergedError, it writes the best network so far, except in pre-training.
         """
         self.earlier = [] if snapshot is None else snapshot.numbers["earlier"]
         # best network of the stage before, for a stage that ends before its first evaluation
