@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from elman import DataError, OptionError
+from elman import DataError, OptionError, SequenceClassifier
 from elman.files.model import Model
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences, RunInputs
@@ -208,3 +208,12 @@ def test_only_new_readers_of_texts_are_pretrained(unlabelled: str) -> None:
         train_labelled("classify", numbers, options, Run(), RunInputs())
     with pytest.raises(OptionError, match="pretrain: got a model to train further"):
         train(pretrain=unlabelled, before=train())
+
+
+def test_a_pretrained_estimator_learns_on_without_pretraining_again(unlabelled: str) -> None:
+    texts, labels = topics(40, range(20), 2)
+    model = SequenceClassifier(**SMALL, pretrain=unlabelled, refit=False, wide=False)
+    model.fit(texts, labels)
+    for _ in range(2):
+        model.partial_fit(texts, labels)
+    assert len(model.card_["history"]) == 2

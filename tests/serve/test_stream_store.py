@@ -500,6 +500,21 @@ def test_a_fault_ends_a_stream_that_adapts(
     run(work, streams_of(model))
 
 
+def test_a_fault_in_the_prediction_of_one_stream_is_no_others(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(streams: StreamStore) -> None:
+        (name, _), (other, _) = [await streams.create("ab", adapt="weights") for _ in range(2)]
+        monkeypatch.setattr(streams._streams[name].own, "predict", lambda _: 1 / 0)
+        answer = asyncio.ensure_future(streams.feed(other, "cd", 3))
+        with pytest.raises(ZeroDivisionError):
+            await streams.feed(name, "cd", 3)
+        same(await answer, Stream(model, "weights").feed("abcd"), 3)
+
+    model = make("gru")
+    run(work, streams_of(model))
+
+
 MEMORY = """
 import asyncio, resource, sys
 import elman
