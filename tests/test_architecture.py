@@ -328,7 +328,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_prediction_imports_only_what_it_needs() -> None:
-    """What few predictions need would slow the start of `elman predict`."""
+    """Imports take time, so `elman predict` starts without modules that only few predictions need."""
     model = Path(__file__).parent / "golden/gru-1.safetensors"
     code = (
         f"import sys, elman; elman.load({str(model)!r}).predict_next('a')\n"

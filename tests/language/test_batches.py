@@ -362,7 +362,7 @@ def test_bad_input_is_refused() -> None:
 
 
 def test_the_mean_number_of_targets_makes_the_weights_of_all_chunks_one_on_average() -> None:
-    # documents that need several chunks, the last of which have few tokens
+    # Documents need several chunks, and their last chunks have few tokens.
     lengths = np.arange(240) % 40 + 1
     starts = np.append(0, np.cumsum(lengths + 1)[:-1])
     text = Tokens(np.ones(int((lengths + 1).sum()), np.int64), starts, end_id=1)

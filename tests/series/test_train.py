@@ -239,7 +239,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert not output.with_suffix(".checkpoint").exists()
 
 
-def test_a_run_that_is_killed_after_it_went_back_resumes_to_the_same_bits(
+def test_a_run_that_is_killed_while_the_rate_falls_resumes_to_the_same_bits(
     series: SeriesSet, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"steps": None, "patience": 1, "checkpoint_every": 1e-6}
@@ -247,10 +247,9 @@ def test_a_run_that_is_killed_after_it_went_back_resumes_to_the_same_bits(
     whole = train(series, watch=events.append, refit=False, **settings)
     evaluations = [event for event in events if event["event"] == "evaluation"]
     steps = [event["step"] for event in evaluations]
-    # one evaluation without a better network, then back to the best one and a fifth of the whole run
+    # one evaluation without a better network, and then a fifth of the whole run
     worse = next(n for n, event in enumerate(evaluations) if not event["best"])
-    assert steps[-1] == round(1.25 * steps[worse - 1])
-    assert steps[worse + 1] <= steps[worse]
+    assert steps[-1] == round(1.25 * steps[worse])
     told = 0
 
     def stop(event: dict[str, Any]) -> None:

@@ -106,8 +106,8 @@ class AdaptOptions(Options):
 
     adapt: bool = answering(
         False,
-        "learn from the text while reading it; evaluate then also measures the model with a cache, "
-        "learning on, and with both",
+        "learn from the text while reading it; evaluate also shows the loss with a cache, with weights that "
+        "learn, and with both",
     )
     valid: tuple[str, ...] | None = reading(
         None,

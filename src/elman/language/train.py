@@ -286,8 +286,11 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         if before is not None:
             growth = Growth(len(codec), range(len(before.codec)))
             before = extended(before, codec, {"vocabulary_size": growth}, options.seed)
-            [surprise] = group.broadcast([_surprise(before, dataset.training)])
-            known = None if math.isnan(surprise) else surprise
+            known = None
+            if options.learning_rate is None:  # a rate of the user needs no measurement
+                own = _surprise(before, dataset.training) if group.leads else math.nan
+                [surprise] = group.broadcast([own])
+                known = None if math.isnan(surprise) else surprise
             plan, config = small_steps(plan, options, known), before.config
         return cls(options, plan, config, codec, group, random, dataset, before=before)
 

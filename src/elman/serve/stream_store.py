@@ -144,9 +144,10 @@ class StreamStore:
         return batcher.submit(request)
 
     def close(self, seconds: float | None = None) -> None:
-        """Answer all requests, then end the threads; wait at most so many seconds for each."""
+        """Answer all requests, then end the threads; wait at most so many seconds in all."""
+        end = None if seconds is None else time.monotonic() + seconds
         for batcher in (self.batcher, self._adapting):
-            batcher.close(seconds)
+            batcher.close(None if end is None else max(0.0, end - time.monotonic()))
 
     async def fork(self, name: str) -> tuple[str, StreamReply]:
         """Return the name of a new stream that continues from where `name` is, and its reply."""

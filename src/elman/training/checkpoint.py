@@ -158,12 +158,6 @@ class TrainingState:
             self.best = Best(best["value"], best["step"], snapshot.starting_with("best."))
         self.progress = Progress(**snapshot.numbers["progress"])
 
-    def go_back_to_best(self) -> None:
-        """Set the weights and their averages to those of the best network; the optimizer goes on."""
-        if self.best is not None:
-            self.objective.network.load(self.best.arrays)
-            self.average = Average(self.objective.network, self.average.decay)
-
     def recover(self, snapshot: Snapshot, group: Group, random: Randomness) -> None:
         """Go back to `snapshot` with half the learning rate, but keep the best network."""
         progress, best = self.progress, self.best

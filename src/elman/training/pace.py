@@ -124,9 +124,8 @@ class Pace:
         # steps so far over the share of the time that they took
         return max(1, round(progress.step / max(1e-9, self.share_done(progress))))
 
-    def before_step(self, progress: Progress, best_step: int) -> bool:  # noqa: ARG002 - a budget decides nothing
-        """Decide what only the evaluations so far can tell; return whether to go back to the best network."""
-        return False
+    def before_step(self, progress: Progress) -> None:
+        """Decide what only the evaluations so far can tell; a budget has nothing to decide."""
 
 
 class OpenPace(Pace):
@@ -164,24 +163,16 @@ class OpenPace(Pace):
             return None
         return "budget" if progress.hurried else "early"
 
-    def before_step(self, progress: Progress, best_step: int) -> bool:
-        """Begin to lower the rate where the measure stopped improving, or the time is nearly over.
-
-        Where it stopped improving, training goes back to the best network, and counts its steps from there.
-        """
+    def before_step(self, progress: Progress) -> None:
+        """Begin to lower the rate where the measure stopped improving, or the time is nearly over."""
         # The last fifth of the time is needed for the fall of the rate.
         late = progress.elapsed >= (1 - COOLING) * self.limit
         exhausted = progress.waited >= self.schedule.patience
-        if progress.cooling or not progress.step or not (late or exhausted):
-            return False
-        progress.hurried = not exhausted
-        goes_back = exhausted and best_step > 0
-        if goes_back:
-            progress.step = progress.measured = best_step
-        progress.cooling = progress.step
-        # so many steps that the fall takes the share COOLING of the whole run
-        progress.cooling_steps = max(1, round(progress.step * COOLING / (1 - COOLING)))
-        return goes_back
+        if not progress.cooling and progress.step and (late or exhausted):
+            progress.cooling = progress.step
+            # so many steps that the fall takes the share COOLING of the whole run
+            progress.cooling_steps = max(1, round(progress.step * COOLING / (1 - COOLING)))
+            progress.hurried = not exhausted
 
 
 def pace_of(schedule: Schedule, objective: Objective) -> Pace:

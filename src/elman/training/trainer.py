@@ -227,9 +227,7 @@ class Trainer(Generic[ObjectiveT]):
                 # The event tells the measure; later the run goes on as if it had not been taken.
                 self._evaluate()
                 self._pause(good)
-            best = self.state.best
-            if self.pace.before_step(progress, 0 if best is None else best.step):
-                self.state.go_back_to_best()
+            self.pace.before_step(progress)
             if progress.step % SNAPSHOT_EVERY_STEPS == 0:
                 pending = self.state.capture(self.group, self.random)
             # A checkpoint is written by the clock, but what it holds was taken at a fixed step.
