@@ -17,10 +17,10 @@ from elman.language import adapted_network as module
 from elman.language.adaptation import Adaptation
 from elman.language.adapted_loss import adapted_losses, choose_strengths
 from elman.language.adapted_network import AdaptedNetwork
-from elman.language.batches import Tokens
 from elman.language.network import Network
 from elman.language.network_torch import Network as TorchNetwork
 from elman.language.stream import Stream
+from elman.language.tokens import Tokens
 from factories import CELL_NAMES, make_model, open_language
 
 pytestmark = pytest.mark.usefixtures("way")

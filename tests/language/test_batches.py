@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError, ShapeError
 from elman.language.batches import (
-    IGNORE,
     Batches,
-    Chunk,
     Documents,
     Lanes,
-    Tokens,
     batches_for,
     evaluation_chunks,
     shard,
 )
+from elman.language.tokens import IGNORE, Chunk, Tokens
 
 END = 1
 FIRST = 2  # the first id of a word; 0 and 1 are <unk> and <end>

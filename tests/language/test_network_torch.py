@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from elman.files.model import Model
-from elman.language.batches import IGNORE, Tokens, evaluation_chunks
+from elman.language.batches import evaluation_chunks
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
+from elman.language.tokens import IGNORE, Tokens
 from elman.language.train import held_out_loss
 from elman.text.vocabulary import TextCodec
 from factories import CELLS, open_language

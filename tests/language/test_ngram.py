@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.language.batches import Tokens, evaluation_chunks
+from elman.language.batches import evaluation_chunks
 from elman.language.ngram import ngram_loss, ngram_probabilities
+from elman.language.tokens import Tokens
 
 END = 1
 V = 6

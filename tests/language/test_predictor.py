@@ -12,8 +12,9 @@ import pytest
 import elman
 from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
+from elman.language.evaluation import Evaluation, NgramComparison
 from elman.language.pool import StreamPool
-from elman.language.predictor import Evaluation, LanguagePredictor, NgramComparison
+from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from factories import open_language

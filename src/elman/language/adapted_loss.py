@@ -11,8 +11,8 @@ import numpy as np
 from elman.errors import InputError
 from elman.language.adaptation import Adaptation
 from elman.language.adapted_network import AdaptedNetwork
-from elman.language.batches import Tokens
 from elman.language.network import Network
+from elman.language.tokens import Tokens
 
 BLOCK_TOKENS = 4096
 """Tokens of a text that are read in one call."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.errors import DataError
-from elman.language.batches import Tokens
+from elman.language.tokens import Tokens
 from elman.text.growing_array import GrowingArray
 from elman.text.sources import Document, Source, read_sources
 from elman.text.vocabulary import TextCodec, unknown_warning

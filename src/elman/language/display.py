@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from elman.language.predictor import NgramComparison
+from elman.language.evaluation import NgramComparison
 from elman.training.formatting import size
 from elman.training.task_display import Facts, Line, TaskDisplay, count, network_fact
 

@@ -10,8 +10,9 @@ from typing import Literal, Unpack
 from elman.errors import DataError
 from elman.language.adaptation import Adapt, Adaptation
 from elman.language.display import LanguageDisplay
+from elman.language.evaluation import Evaluation
 from elman.language.options import DocumentUnit, LanguageOptions, Level
-from elman.language.predictor import Evaluation, LanguagePredictor
+from elman.language.predictor import LanguagePredictor
 from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
 from elman.text.input_files import STDIN

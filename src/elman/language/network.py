@@ -20,8 +20,8 @@ from elman.engine.passage import Layers
 from elman.engine.pauses import one_thread, pause
 from elman.errors import InputError, OptionError
 from elman.files.model import Model
-from elman.language.batches import Chunk
 from elman.language.config import NetworkConfig
+from elman.language.tokens import Chunk
 from elman.text.vocabulary import TextCodec
 
 # Logits that are held at once when many rows of them are needed (8 MiB).

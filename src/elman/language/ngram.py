@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
-from elman.language.batches import Places, Tokens
+from elman.language.tokens import Places, Tokens
 
 Values = npt.NDArray[np.float64]
 

@@ -23,7 +23,8 @@ from elman.inspect.states import (
     spaced_tokens,
     units_of,
 )
-from elman.language.batches import Tokens, evaluation_chunks
+from elman.language.batches import evaluation_chunks
+from elman.language.tokens import Tokens
 from elman.text.words import LINE_END, UNKNOWN_ID
 
 LANES = 16

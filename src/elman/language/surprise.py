@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import InputError, OptionError, printable
-from elman.language.batches import Tokens, evaluation_chunks
+from elman.language.batches import evaluation_chunks
 from elman.language.network import STEPS_PER_CALL, Network
 from elman.language.predictor import LanguagePredictor
+from elman.language.tokens import Tokens
 from elman.tables.frames import frame
 from elman.text.input_files import split_lines
 from elman.text.vocabulary import END, TextCodec

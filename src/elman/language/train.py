@@ -16,7 +16,7 @@ from elman.cells import find
 from elman.engine.kernel import has_bfloat16
 from elman.files.growth import Growth
 from elman.files.model import Model, folder_of
-from elman.language.batches import IGNORE, Chunk, Tokens, batches_for, evaluation_chunks, shard
+from elman.language.batches import batches_for, evaluation_chunks, shard
 from elman.language.config import NetworkConfig
 from elman.language.corpus import Corpus
 from elman.language.dataset import Dataset, load_dataset
@@ -25,6 +25,7 @@ from elman.language.ngram import ngram_loss
 from elman.language.options import LanguageOptions
 from elman.language.plan import Plan, resolve
 from elman.language.predictor import LanguagePredictor
+from elman.language.tokens import IGNORE, Chunk, Tokens
 from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
