@@ -22,7 +22,7 @@ from elman.draw.contribution_chart import ContributionChart, Row
 from elman.draw.numbers import aligned, significant
 from elman.draw.pen import signed
 from elman.errors import ShapeError, printable
-from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
+from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, SelfTest
 from elman.tables.frames import Frame, frame
 from elman.tables.json_values import json_fields
 
@@ -260,21 +260,13 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     @property
     def _moves(self) -> str:
-        if self.test is None:
-            if len(self.by_word[0]) < 2:
-                return "a test needs two inputs or words"
-            moves = np.isfinite(self.full_bar)
-            return "not tested by replacing inputs" if moves else "no input moves the score"
-        moved, p, stronger = self.test
-        # The explanation's own ranking is among those compared.
-        count = round(RANKINGS * p) - 1
-        others = {0: "none moves", 1: "one moves"}.get(count, f"{count} move")
-        random = f"p = {p:.3g}: of {RANKINGS - 1} random rankings {others} the score as much"
-        if moved < MIN_MOVED_SHARE:
-            names, _ = self.by_word
-            other = "" if stronger is None else f", {display_name(names[stronger])} moves it most"
-            return f"the inputs it names move the score too little{other} ({random})"
-        return random if p <= MAX_P else f"{random}, too close to chance to tell"
+        names, _ = self.by_word
+        if self.test is not None:
+            return self.test.described([*map(display_name, names)])
+        if len(names) < 2:
+            return "a test needs two inputs or words"
+        moves = np.isfinite(self.full_bar)
+        return "not tested by replacing inputs" if moves else "no input moves the score"
 
     @property
     def verdict(self) -> str:

@@ -20,9 +20,8 @@ MIN_MOVED_SHARE = 0.8
 RANKINGS = 1000
 """Number of rankings that are compared: the explanation's own and random ones."""
 _NAMED_INPUTS = 3  # inputs at each end of a ranking that count as named
-_ROUNDING = (
-    1e-9  # relative difference up to which sums of the same changes in another order are equal
-)
+# Relative difference up to which sums of the same changes in another order are equal.
+_ROUNDING = 1e-9
 
 
 class SelfTest(NamedTuple):
@@ -34,6 +33,17 @@ class SelfTest(NamedTuple):
     """Share of random rankings of the inputs that move the score at least as much."""
     stronger: int | None = None
     """Index of the group of inputs that moves the score most, if the explanation does not name it first."""
+
+    def described(self, names: Sequence[str]) -> str:
+        """Return the result as a part of a sentence; `names` are those of the groups of inputs."""
+        # The explanation's own ranking is among those compared.
+        count = round(RANKINGS * self.p) - 1
+        others = {0: "none moves", 1: "one moves"}.get(count, f"{count} move")
+        random = f"p = {self.p:.3g}: of {RANKINGS - 1} random rankings {others} the score as much"
+        if self.moved < MIN_MOVED_SHARE:
+            other = "" if self.stronger is None else f", {names[self.stronger]} moves it most"
+            return f"the inputs it names move the score too little{other} ({random})"
+        return random if self.p <= MAX_P else f"{random}, too close to chance to tell"
 
 
 def self_test(
