@@ -62,9 +62,7 @@ PARSERS: dict[type, Parsing] = {int: INTEGER, float: NUMBER}
 _MAX_METAVAR_CHARACTERS = 26
 # A help text that contains this describes its default itself; otherwise the words for it are added.
 _DEFAULT = "(default:"
-
-
-# Commands that have the options of another one.
+# The command whose options a command takes over.
 _SAME_OPTIONS = {"tune": "train"}
 
 

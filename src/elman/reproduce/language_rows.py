@@ -128,8 +128,9 @@ def unlike_any(normal: Sequence[str], sequences: Sequence[str]) -> np.ndarray:
     [False, True, True]
     """
     # equal counts of all events imply known events and a known length
-    known, others = (
+    counts_of_normal, counts = (
         [frozenset(Counter(line.split()).items()) for line in lines]
         for lines in (normal, sequences)
     )
-    return np.array([counts not in {*known} for counts in others], bool)
+    known = {*counts_of_normal}
+    return np.array([one not in known for one in counts], bool)
