@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ def test_a_resumed_run_gives_the_same_bits(
             nonlocal calls
             calls += 1
             if calls == stop_at:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return right(self, *given)
 
         monkeypatch.setattr(objective, "loss", loss)

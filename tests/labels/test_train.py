@@ -648,7 +648,7 @@ class Interrupt:
         def loss(objective: LabelledObjective, *arguments: Any) -> Any:
             self.calls += 1
             if self.calls == self.at:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return right(objective, *arguments)
 
         monkeypatch.setattr(LabelledObjective, "loss", loss)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -179,7 +178,7 @@ def test_an_interrupted_training_goes_on_to_the_same_figure(
     def interrupt_once(output: Output, event: dict[str, Any]) -> None:
         emit(output, event)
         if event["event"] == "evaluation" and "evaluation" not in events:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         events.append(event["event"])
 
     monkeypatch.setattr(Output, "emit", interrupt_once)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -278,7 +277,7 @@ def test_an_interrupted_run_leaves_a_model_and_can_resume(
         nonlocal told
         told += found["event"] == "evaluation"
         if found["event"] == "evaluation" and told == wanted:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     output = tmp_path / "part.safetensors"
     part = train(series, output=output, watch=interrupt, **settings)
@@ -625,7 +624,7 @@ def test_a_longer_run_resumes_exactly(
         longer += found["event"] == "stage"
         if found["event"] == "evaluation" and longer == 1:
             longer += 1
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     output = tmp_path / "part.safetensors"
     steady(monkeypatch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -282,7 +281,7 @@ def test_a_folder_can_hold_its_own_model(manual_file: Path) -> None:
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     whole = LanguageModel(**options).fit(folder)
     LanguageModel(**options).fit(folder, output=output, watch=interrupt)
@@ -300,7 +299,7 @@ def test_ctrl_c_before_the_first_step_leaves_the_earlier_model(
 
     def capture_after_signal(*arguments: Any) -> Any:
         # The trainer takes the first snapshot when its handler of the signal is in place.
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         monkeypatch.setattr(TrainingState, "capture", capture)
         return capture(*arguments)
 
@@ -315,7 +314,7 @@ def test_a_deep_network_can_be_checkpointed(manual_file: Path) -> None:
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     options = SMALL | {"num_layers": 32, "hidden_size": 4, "steps": 4, "residual": True}
     LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
@@ -342,7 +341,7 @@ def test_a_signal_keeps_the_best_network_and_the_run_resumes(
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation" and event["step"] == 30:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     part = LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
     assert part.stopped_ == "interrupted"
@@ -359,7 +358,7 @@ def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> Non
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
     before = output.read_bytes()
@@ -403,7 +402,7 @@ def test_a_new_run_replaces_the_unfinished_one(manual_file: Path) -> None:
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def look(event: dict[str, Any]) -> None:
         if event["event"] == "steps":
@@ -431,7 +430,7 @@ def test_the_model_is_saved_although_the_checkpoint_cannot_be(
     def interrupt(event: dict[str, Any]) -> None:
         said.append(event.get("text", ""))
         if event["event"] == "evaluation":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def save(*_: Any) -> None:
         raise OutputError("the disk is full")
