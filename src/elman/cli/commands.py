@@ -14,17 +14,6 @@ from elman.cli.units import units
 
 for training in (train, tune):
     app.command(training.__name__, cls=TrainCommand)(training)
-for command in (
-    predict,
-    generate,
-    evaluate,
-    explain,
-    units,
-    score,
-    serve,
-    info,
-    demo,
-    bench,
-    reproduce,
-):
+asking = (predict, generate, evaluate, explain, units, score)
+for command in (*asking, serve, info, demo, bench, reproduce):
     app.command(command.__name__)(command)

@@ -28,7 +28,7 @@ OptionsT = TypeVar("OptionsT", bound=LabelledOptions)
 
 
 class SequenceEstimator(Estimator[PredictorT, OptionsT]):
-    """What classifier, regressor and tagger share; each adds its targets and its questions."""
+    """Base of the classifier, the regressor and the tagger; each adds its targets and its questions."""
 
     display_type = LabelsDisplay
 

@@ -69,7 +69,8 @@ class Stages:
         plan, index = self.plan, len(earlier)
         if self.kinds[index] == "pretrain":
             return self._pretraining()
-        # without a validation set, or with tiny folds, the last step counts as the best
+        # without a validation set, or with folds too small to choose by (a number of steps that the user
+        # has not set, see `labelled_plan`), the last step counts as the best
         if not self.split.validates or (plan.steps is not None and not self.has_steps):
             plan = replace(plan, evaluations=1)
         # the measured network and the refit train as long as the stages before them found best
