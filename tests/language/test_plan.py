@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from elman.language.options import LanguageOptions
-from elman.language.plan import Plan, default_dropout, resolve
+from elman.language.plan import Plan, default_dropout, resolve, token_seconds
 from elman.training.options import seconds
 
 LEVELS = ["char", "word"]
@@ -81,6 +81,19 @@ def test_dropout_grows_with_overfitting_between_its_limits() -> None:
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 0.5)
     assert default_dropout(0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("hidden_size", "vocabulary", "outputs", "step", "measured"),
+    [(512, 65, 65, 2048, 28.5e-6), (768, 65, 65, 4096, 58.5e-6), (256, 33278, 2048, 1024, 40.8e-6)],
+    ids=["characters, 512", "characters, 768", "words, 256"],
+)
+def test_the_estimated_time_of_a_token_is_near_the_measured_time(
+    hidden_size: int, vocabulary: int, outputs: int, step: int, measured: float
+) -> None:
+    recurrent, embeddings = 8 * hidden_size**2, vocabulary * hidden_size
+    estimate = token_seconds(recurrent, embeddings, hidden_size, outputs, step)
+    assert estimate == pytest.approx(measured, rel=0.1)
 
 
 def test_given_options_are_used() -> None:

@@ -24,15 +24,20 @@ SMALL_TEXT_DROPOUT = 0.3
 SAMPLED_TOKENS = 1024
 """Tokens drawn in each step of the sampled softmax, which is used for vocabularies of 8 times that size."""
 
-REFERENCE_FLOPS = 3.4e11
-"""Floating-point operations a second of two cores with AVX512_BF16; they only scale the estimates."""
+REFERENCE_FLOPS = 5e11
+"""Floating-point operations a second of two cores with AVX512_BF16, as of all times here: they only scale
+the estimates."""
 TOKEN_SECONDS = 2e-6
 """Time that a token takes whatever the size of the network."""
+LOGIT_SECONDS = 7e-9
+"""Time that the softmax and its gradient take for each token and output."""
+UPDATE_SECONDS = 1.2e-9
+"""Time that a step takes for each parameter, embeddings included, to set and apply its gradient."""
 MAX_EPOCHS = 30.0
 """Passes over a text after which a budget of time ends early: more of them only made networks worse."""
 MIN_STEPS = 1500
 """Steps that a budget of time may take on a short text, however many epochs they are."""
-EMBEDDING_SHARE = 1 / 8
+EMBEDDING_SHARE = 1 / 4
 """Share of the embeddings that counts as parameters, because few steps change a rare word's."""
 LONG_AVERAGE = 0.9999
 """With this decay, an average is over the last tenth of the steps so far."""
@@ -65,8 +70,8 @@ class _Scale:
 
 
 _SCALES = {
-    "char": _Scale(512, 180.0, 0.77, math.inf, 1.05e-2, 5.0, (8, 16)),
-    "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 10.0, (16, 32)),
+    "char": _Scale(512, 180.0, 0.77, math.inf, 1.05e-2, 6.0, (8, 16)),
+    "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 7.0, (16, 32)),
 }
 
 
@@ -94,6 +99,24 @@ def default_hidden_size(level: str, tokens: int, budget: float) -> int:
     affordable = scale.hidden_size * math.pow(budget / scale.budget, 0.25)
     size = min(affordable, scale.largest * math.sqrt(tokens))
     return max(64, 64 * int(size / 64 + 0.5))
+
+
+def token_seconds(
+    recurrent: int, embeddings: int, hidden_size: int, outputs: int, step_tokens: float
+) -> float:
+    """Return the estimated time (seconds) that training takes for each token.
+
+    Args:
+        recurrent: The number of weights of the recurrent layers.
+        embeddings: The number of weights of the embeddings.
+        hidden_size: The number of inputs of the output layer.
+        outputs: The number of outputs that a step computes.
+        step_tokens: The number of tokens in a step.
+    """
+    # forward, backward and the weights' gradient: 2 operations for each weight and product
+    products = 6 * (recurrent + hidden_size * outputs) / REFERENCE_FLOPS
+    update = UPDATE_SECONDS * (recurrent + embeddings) / step_tokens
+    return TOKEN_SECONDS + products + LOGIT_SECONDS * outputs + update
 
 
 def overfitting(parameters: float, tokens: int, epochs: float) -> float:
@@ -156,19 +179,18 @@ def resolve(
     sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
     if options.sampled_softmax is not None:
         sampled_softmax = options.sampled_softmax
-    # products of every token: of the layers, and of the part of the output layer that is computed
     inputs = embedding_size + (2 * num_layers - 1) * hidden_size
     recurrent = gates * hidden_size * inputs
-    output = hidden_size * min(vocabulary_size, 2 * sampled_softmax or vocabulary_size)
+    embeddings = vocabulary_size * embedding_size
     if options.epochs is not None:
         epochs = options.epochs
     elif options.steps is not None:
         epochs = options.steps * batch_size * length / max(1, tokens)
     else:
-        # forward, backward and the weights' gradient: 2 operations for each weight and product
-        token_seconds = TOKEN_SECONDS + 6 * (recurrent + output) / REFERENCE_FLOPS
-        epochs = min(most_epochs, budget / token_seconds / max(1, tokens))
-    parameters = recurrent + EMBEDDING_SHARE * vocabulary_size * embedding_size
+        outputs = min(vocabulary_size, 2 * sampled_softmax or vocabulary_size)
+        needed = token_seconds(recurrent, embeddings, hidden_size, outputs, batch_size * length)
+        epochs = min(most_epochs, budget / needed / max(1, tokens))
+    parameters = recurrent + EMBEDDING_SHARE * embeddings
     dropout = default_dropout(overfitting(parameters, tokens, epochs))
     if small:
         dropout = SMALL_TEXT_DROPOUT
