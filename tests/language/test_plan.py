@@ -96,6 +96,14 @@ def test_the_estimated_time_of_a_token_is_near_the_measured_time(
     assert estimate == pytest.approx(measured, rel=0.1)
 
 
+def test_a_second_layer_needs_a_long_budget_in_which_it_reads_the_text_often() -> None:
+    layers = {time: _plan("char", 10**6, time, vocabulary=65).num_layers for time in TIMES}
+    assert layers == {time: 2 if time in ("60m", "120m") else 1 for time in TIMES}
+    assert _plan("char", 10**7, "60m", vocabulary=65).num_layers == 1
+    one, two = (_plan("char", 10**6, "60m", num_layers=layers) for layers in (1, 2))
+    assert two.learning_rate < one.learning_rate
+
+
 def test_given_options_are_used() -> None:
     options = LanguageOptions(
         steps=7,

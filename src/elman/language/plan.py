@@ -37,6 +37,8 @@ MAX_EPOCHS = 30.0
 """Passes over a text after which a budget of time ends early: more of them only made networks worse."""
 MIN_STEPS = 1500
 """Steps that a budget of time may take on a short text, however many epochs they are."""
+TWO_LAYER_EPOCHS = 15
+"""Passes over the text that the budget must allow a network of two layers, or else one layer is better."""
 EMBEDDING_SHARE = 1 / 4
 """Share of the embeddings that counts as parameters, because few steps change a rare word's."""
 LONG_AVERAGE = 0.9999
@@ -58,7 +60,7 @@ class _Scale:
     largest: float
     """Limit of the hidden size as a multiple of the square root of the number of tokens."""
     two_layers_from: float
-    """Budget (seconds) from which a second layer pays."""
+    """Budget (seconds) from which there may be a second layer."""
     learning_rate: float
     epochs: float
     small_batches: tuple[int, int]
@@ -70,7 +72,7 @@ class _Scale:
 
 
 _SCALES = {
-    "char": _Scale(512, 180.0, 0.77, math.inf, 1.05e-2, 6.0, (8, 16)),
+    "char": _Scale(512, 180.0, 0.77, 1200.0, 1.05e-2, 6.0, (8, 16)),
     "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 7.0, (16, 32)),
 }
 
@@ -163,7 +165,6 @@ def resolve(
     # With a limit in steps or epochs only, use the sizes for the default time.
     budget = seconds(DEFAULT_TIME if options.time is None else options.time)
     hidden_size = options.hidden_size or default_hidden_size(level, tokens, budget)
-    num_layers = options.num_layers or (2 if budget > scale.two_layers_from else 1)
     embedding_size = options.embedding_size or hidden_size
     gates = find(options.cell, options.activation).G
     batch_size = options.batch_size or scale.batch_size(tokens)
@@ -179,23 +180,32 @@ def resolve(
     sampled_softmax = SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
     if options.sampled_softmax is not None:
         sampled_softmax = options.sampled_softmax
-    inputs = embedding_size + (2 * num_layers - 1) * hidden_size
-    recurrent = gates * hidden_size * inputs
+    outputs = min(vocabulary_size, 2 * sampled_softmax or vocabulary_size)
     embeddings = vocabulary_size * embedding_size
+
+    def recurrent(layers: int) -> int:
+        return gates * hidden_size * (embedding_size + (2 * layers - 1) * hidden_size)
+
+    def affordable(layers: int) -> float:
+        needed = token_seconds(
+            recurrent(layers), embeddings, hidden_size, outputs, batch_size * length
+        )
+        return budget / needed / max(1, tokens)
+
+    second = budget > scale.two_layers_from and affordable(2) >= TWO_LAYER_EPOCHS and not small
+    num_layers = options.num_layers or (2 if second else 1)
     if options.epochs is not None:
         epochs = options.epochs
     elif options.steps is not None:
         epochs = options.steps * batch_size * length / max(1, tokens)
     else:
-        outputs = min(vocabulary_size, 2 * sampled_softmax or vocabulary_size)
-        needed = token_seconds(recurrent, embeddings, hidden_size, outputs, batch_size * length)
-        epochs = min(most_epochs, budget / needed / max(1, tokens))
-    parameters = recurrent + EMBEDDING_SHARE * embeddings
+        epochs = min(most_epochs, affordable(num_layers))
+    parameters = recurrent(num_layers) + EMBEDDING_SHARE * embeddings
     dropout = default_dropout(overfitting(parameters, tokens, epochs))
     if small:
         dropout = SMALL_TEXT_DROPOUT
     rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.15
-    rate *= math.sqrt(scale.hidden_size / hidden_size)
+    rate *= math.sqrt(scale.hidden_size / (hidden_size * num_layers))
     plan = Plan.of(
         options,
         batch_size=batch_size,
