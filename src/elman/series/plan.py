@@ -17,12 +17,6 @@ FORECAST_LIMIT = 170.0
 UNMEASURED_STEPS = 400
 """Training steps if no budget is given and no values can be held out to stop early."""
 
-FIRST_STEPS = 600
-"""Steps of the first network if no steps or epochs are given; later ones take longer while that helps."""
-GROWTH = 3
-"""How many times as many steps the next network takes."""
-MIN_IMPROVEMENT = 0.003
-"""Share by which a longer run must lower the validation loss; otherwise no longer one follows."""
 LAST_STAGE_SHARE = 0.8
 """Share of the remaining time that the networks of the last stage are planned to take."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -26,16 +25,7 @@ from elman.series.config import ForecastConfig
 from elman.series.network_torch import Forecaster
 from elman.series.objective import ForecastObjective
 from elman.series.options import ForecasterOptions
-from elman.series.plan import (
-    FIRST_STEPS,
-    GROWTH,
-    LAST_STAGE_SHARE,
-    MIN_IMPROVEMENT,
-    UNMEASURED_STEPS,
-    ForecastPlan,
-    forecast_plan,
-    members_in_time,
-)
+from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan, members_in_time
 from elman.series.report import forecast_report, report_windows
 from elman.series.series import SeriesSet
 from elman.series.time_split import (
@@ -100,7 +90,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
     held_out: tuple[int, ...]
     """Steps at the end of each series that are held out; 0 if it is too short."""
     begun: float = 0.0
-    """The time at which the stage began, by the clock `monotonic`."""
+    """The time at which the first stage began, by the clock `monotonic`."""
 
     @classmethod
     def load(
@@ -176,8 +166,8 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         return ForecastObjective(network, codec.levels, plan, self.group, training, validation)
 
     def stage(self, earlier: Sequence[StageResult]) -> tuple[ForecastObjective, Schedule]:
-        last = earlier[-1] if earlier else {}
-        if "members" in last:  # the last stage trains all members on all values
+        if earlier:  # the last stage trains all members on all values
+            last = earlier[0]
             budget = {"steps": last["of"], "stop": last["steps"], "limit": last["limit"]}
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             config = replace(self.config, members=last["members"])
@@ -187,27 +177,17 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             plan = replace(plan, evaluations=1)
             if plan.limit is not None:
                 plan = replace(plan, steps=UNMEASURED_STEPS)
-        elif (limit := plan.limit or plan.time) is not None:
-            # The length follows from what validation says about runs of growing length, so that more time
-            # is never worse. A run is judged at its end, when its learning rate has fallen.
-            plan = replace(plan, time=None, limit=last.get("limit", limit))
-            if self._is_open():
-                plan = replace(plan, steps=last.get("steps", FIRST_STEPS))
-            if last:  # its rate must fall before it can beat the shorter run
-                plan = replace(plan, patience=plan.evaluations)
+        elif plan.time is not None:
+            # End when the validation measure stops improving, so that more time is never worse.
+            plan = replace(plan, time=None, limit=plan.time)
         if self._has_two_stages():
             # A single network finds out how long to train and how wide the intervals are. Trained members
             # stay together, because the run may end by keeping them.
             config = replace(config, members=1 if self.before is None else plan.members)
             if plan.limit is not None and self.options.members is not None:
-                # The members that the user asked for need the same time, each.
                 plan = replace(plan, limit=plan.limit / (1 + self.options.members))
         self.begun = monotonic()
         return self._objective(config, self.codec, self.held_out, self.validation), plan
-
-    def _is_open(self) -> bool:
-        """Return whether validation chooses the number of steps."""
-        return self.plan.steps is None and self.plan.epochs is None
 
     def _has_two_stages(self) -> bool:
         return self.validation is not None and self.plan.refit
@@ -215,45 +195,29 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
     def next_stage(
         self, earlier: Sequence[StageResult], best: Best, steps: int
     ) -> StageResult | None:
-        last = earlier[-1] if earlier else {}
-        if "members" in last or self.validation is None:
+        if earlier or not self._has_two_stages():
             return None
         members, limit = self.plan.members, self.plan.limit or self.plan.time
-        length: StageResult = {"of": steps, "seconds": 0.0, "measure": best.value}
         if limit is not None:
+            spent = monotonic() - self.begun
             # Clocks of processes differ, so all follow the first one.
-            (spent,) = self.group.broadcast([monotonic() - self.begun])
-            limit = max(1.0, last.get("limit", limit) - spent)
-            length["seconds"] = spent
-            shorter = last.get("measure", math.inf)
-            helps = best.value < (1 - MIN_IMPROVEMENT) * shorter and best.step > steps / 2
-            if helps and self._is_open() and self._fits(GROWTH * spent, limit):
-                length |= {"steps": GROWTH * steps, "limit": limit, "next": "longer"}
-                return length | {"improving": False}
-            if best.value == shorter:
-                length = {name: last[name] for name in length}
-        if not self._has_two_stages():
-            return None
-        if limit is not None and self.options.members is None:
-            # Trained members, which the first stage trained together, stay together.
-            together = 1 if self.before is None else members
-            seconds = length["seconds"] * best.step / length["of"]
-            members = together * members_in_time(members // together, seconds, limit)
-            if not members:
-                return None
-        return length | {"steps": best.step, "members": members, "limit": limit}
-
-    def _fits(self, seconds: float, limit: float) -> bool:
-        """Return whether a run of so many seconds, and members of the same length, fit into the limit."""
-        again = (self.options.members or 1) if self.plan.refit else 0
-        return seconds * (1 + again) <= LAST_STAGE_SHARE * limit
+            (limit,) = self.group.broadcast([max(1.0, limit - spent)])
+            if self.options.members is None:
+                (spent,) = self.group.broadcast([spent])
+                # Trained members, which the first stage trained together, stay together.
+                together = 1 if self.before is None else members
+                members = members_in_time(members // together, spent * best.step / steps, limit)
+                members *= together
+                if not members:
+                    return None
+        return {"steps": best.step, "of": steps, "members": members, "limit": limit}
 
     def evaluate(
         self, earlier: Sequence[StageResult], objective: ForecastObjective, best: Best
     ) -> StageResult:
         """Calibrate the `best` network on the validation windows, and measure it on the test windows."""
-        if earlier and "members" in earlier[-1]:
-            return dict(earlier[-1])
+        if earlier:
+            return dict(earlier[0])
         levels = self.codec.levels
         validation = objective.validation
         if validation is None:
@@ -321,8 +285,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         facts = self.start_facts()
         del facts["data"]["warnings"]
         measured = {name: result[name] for name in ("held_out", "validation")}
-        # An earlier stage with fewer steps is not a refit.
-        return facts | measured | {"refit": refit and "members" in result}
+        return facts | measured | {"refit": refit}
 
     def finish(
         self, best: Best, result: StageResult

@@ -33,7 +33,7 @@ TAIL_BYTES = 64
 MAX_CURVE_POINTS, MAX_CURVE_MARKS = 400, 40
 MAX_NUMBER = 2**53
 """A larger number makes an event invalid: no run has so many steps, and no curve shows such a loss."""
-STAGE_MARKS = {"fold": "next part", "measured": "on the training set", "longer": "for longer"}
+STAGE_MARKS = {"fold": "next part", "measured": "on the training set"}
 """Marks in the curves where another network begins, by the `next` field of the stage event."""
 
 _Limits = Field(ge=-MAX_NUMBER, le=MAX_NUMBER)

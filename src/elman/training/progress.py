@@ -22,7 +22,6 @@ MAX_SAMPLE_LINES = 8
 _STAGES = {
     "fold": "training on the next part of cross-validation",
     "measured": "training on the whole training set",
-    "longer": "training a new network for longer",
 }
 _REASONS = {
     "budget": "",

@@ -162,10 +162,6 @@ class Trainer(Generic[ObjectiveT]):
                 self.earlier = [*self.earlier, facts | following | result]
                 # The model keeps this network if the next stage is interrupted before its first evaluation.
                 previous, start = replace(best, value=WORST_MEASURE), self.state.start
-                if (
-                    following.get("next") == "longer"
-                ):  # measured like this stage, so the better one stays
-                    previous = best
                 if self.objective.pretrains:
                     previous, start = None, best.arrays
             model = self._finish(best, result, stopped)
