@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from elman import LanguageModel
+from elman.language.detection import NORMAL_QUANTILE, detection_figures
 from elman.language.surprise import MEASURES, score_lines
 
-NORMAL_QUANTILE = 0.98
 SETS = {
     "hdfs": "whitespace",
     "hdfs log": "log",
@@ -105,8 +105,7 @@ def measure(name: str, folder: Path, steps: int, seed: int) -> None:
     for each in MEASURES:
         scores = np.array([line.score(each) for line in others])
         limit = np.quantile([line.score(each) for line in usual], NORMAL_QUANTILE)
-        reported = scores > limit
-        f1 = 2 * (reported & truth).sum() / (reported.sum() + truth.sum())
+        f1 = detection_figures(scores > limit, truth)["f1"]
         print(
             f"{name:<11} seed {seed}  {each:<6} area {area(scores, truth):.4f}  F1 {f1:.4f}",
             flush=True,

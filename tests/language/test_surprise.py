@@ -16,6 +16,7 @@ from elman import LanguageModel
 from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
 from elman.language import network, surprise
+from elman.language.detection import read_labels
 from elman.language.ranking import rank_lines
 from elman.language.stream import Stream
 from elman.language.surprise import MEASURES, score_lines
@@ -218,6 +219,58 @@ def test_bad_arguments_are_refused(make: Callable[..., Model]) -> None:
     for top in (0, -1, 1.5):
         with pytest.raises(OptionError, match="top"):
             rank_lines(predictor, "a\n", top=top)
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_normal_lines_give_a_threshold_and_a_plain_detector(
+    make: Callable[..., Model], documents: str
+) -> None:
+    predictor = open_language(make(documents=documents))
+    normal, text = "abba\n\ncab\ndeaf\n" * 20, "baba\ncabs\n\nabb\nbac\n"
+    ranking = rank_lines(predictor, text, normal=normal, labels=[0, 1, 0, 1, 1])
+    found = ranking.detection
+    assert found is not None
+    # baba and bac are normal lines in another order; cabs has a new character, abb a new length
+    assert found.reported["three-line detector"].tolist() == [False, True, False, True, False]
+    usual = [line.score() for line in score_lines(predictor, normal) if line.text]
+    assert found.threshold == pytest.approx(np.quantile(usual, 0.98))
+    network = ranking.scores > found.threshold
+    np.testing.assert_array_equal(found.reported["network"], network)
+    right = int((network & [False, True, False, True, True]).sum())
+    assert ranking.to_dict()["detection"] == {
+        "threshold": found.threshold,
+        "network": {
+            "reported": int(network.sum()),
+            "precision": pytest.approx(right / max(1, network.sum())),
+            "recall": pytest.approx(right / 3),
+            "f1": pytest.approx(2 * right / (network.sum() + 3)),
+        },
+        "three-line detector": {
+            "reported": 2,
+            "precision": 1.0,
+            "recall": pytest.approx(2 / 3),
+            "f1": pytest.approx(0.8),
+        },
+    }
+    assert "three-line detector         2      1.000   0.667   0.800" in str(ranking)
+    unjudged = rank_lines(predictor, text, normal=normal)
+    assert "three-line detector         2\n" in str(unjudged)
+    assert "detection" not in rank_lines(predictor, text).to_dict()
+
+
+def test_labels_and_normal_lines_that_do_not_fit_are_refused(
+    make: Callable[..., Model], tmp_path: Path
+) -> None:
+    predictor = open_language(make(documents="line"))
+    with pytest.raises(OptionError, match="labels: got no normal lines"):
+        rank_lines(predictor, "a\n", labels=[1])
+    with pytest.raises(DataError, match="labels: got 1; expected one for each of 2 lines"):
+        rank_lines(predictor, "a\nb\n", normal="a\n", labels=[1])
+    with pytest.raises(DataError, match="the normal lines are all empty"):
+        rank_lines(predictor, "a\n", normal="\n \n")
+    (tmp_path / "labels").write_text("0\n1\nno\n")
+    with pytest.raises(DataError, match=r"line 3: got no; expected 0 .* or 1"):
+        read_labels(str(tmp_path / "labels"))
 
 
 def sequence(rng: random.Random) -> list[str]:

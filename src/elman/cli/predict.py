@@ -176,6 +176,16 @@ class ScoreOptions(EncodingOptions):
         "(max), the mean of its three most surprising tokens, the mean or the sum of all its tokens",
     )
     steps: bool = answering(False, "show the surprise of every token of these lines")
+    normal: tuple[str, ...] | None = answering(
+        None,
+        "file of normal lines: count the lines that score above 98 % of these, and those that a plain "
+        "detector reports, because no normal line has the same tokens equally often",
+    )
+    labels: str | None = answering(
+        None,
+        "file with 0 (normal) or 1 (unusual) for each line of FILE: show precision, recall and F1; needs "
+        "--normal",
+    )
 
 
 @with_options(ScoreOptions)
@@ -193,16 +203,23 @@ def score(
     ] = 20,
     output: Output = None,
     json_: Json = False,
-    **values: str | None,
+    **values: str | list[str] | None,
 ) -> None:
     """Rank the lines of files by how surprising they are to a language model."""
     import elman
+    from elman.language.detection import read_labels
     from elman.language.ranking import rank_lines
 
     predictor = elman.load(model, kind=elman.LanguagePredictor)
     options, paths = ScoreOptions.from_values(given(values)), [Path(file) for file in files]
     ranking = rank_lines(
-        predictor, paths, measure=options.measure, top=top or None, encoding=options.encoding
+        predictor,
+        paths,
+        measure=options.measure,
+        top=top or None,
+        encoding=options.encoding,
+        normal=options.normal and [Path(file) for file in options.normal],
+        labels=options.labels and read_labels(options.labels),
     )
     if output is not None:
         rows = ranking.to_rows()

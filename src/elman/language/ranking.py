@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elman.engine.shapes import whole_number
-from elman.errors import printable
+from elman.errors import DataError, OptionError, printable
 from elman.inspect.predictor import Inspectable
-from elman.language.predictor import language_predictor
+from elman.language.detection import DETECTOR, NORMAL_QUANTILE, Detection, NormalCounts
+from elman.language.predictor import LanguagePredictor, language_predictor
 from elman.language.surprise import DEFAULT_MEASURE, Surprise, measure_function, score_lines
 from elman.tables.frames import frame_of
 from elman.text.sources import Source, document_lines, read_sources
@@ -73,6 +75,8 @@ class Ranking:
     """Number of tokens outside the vocabulary, which are scored as `<unk>`."""
     warnings: tuple[str, ...] = ()
     """Warnings about the text."""
+    detection: Detection | None = None
+    """The lines that differ from normal lines; None without normal lines."""
 
     def to_rows(self, steps: bool = False) -> list[dict[str, Any]]:
         """Return the ranked lines as dicts, for CSV or JSON; with `steps` also the bits of each token."""
@@ -82,7 +86,8 @@ class Ranking:
         """Return the ranked lines and all counts, for JSON."""
         fields = {name: getattr(self, name) for name in _JSON_FIELDS}
         rows = self.to_rows(steps)
-        return fields | {"lines": len(self.scores), "warnings": list(self.warnings), "rows": rows}
+        fields |= {"lines": len(self.scores), "warnings": list(self.warnings), "rows": rows}
+        return fields | ({"detection": self.detection.to_dict()} if self.detection else {})
 
     def to_frame(self) -> Any:
         """Return the ranked lines as a polars data frame, or as a dict of columns without polars."""
@@ -117,6 +122,7 @@ class Ranking:
             f"{len(self.scores):,} lines{empty}; half of them below {self.median:.2f} bits; "
             f"{unknown:.2f} % of the tokens unknown"
         )
+        lines += [str(self.detection)] if self.detection else []
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
@@ -127,6 +133,8 @@ def rank_lines(
     measure: str = DEFAULT_MEASURE,
     top: int | None = 20,
     encoding: str | None = None,
+    normal: Source | None = None,
+    labels: ArrayLike | None = None,
 ) -> Ranking:
     """Return the most surprising lines of a text; raises DataError, InputError and OptionError.
 
@@ -140,26 +148,28 @@ def rank_lines(
         measure: The score of a line, one of `elman.language.surprise.MEASURES`.
         top: The number of lines to return; None returns all.
         encoding: The encoding of the files; None detects it.
+        normal: Normal lines, for the threshold and the three-line detector of `elman.language.detection`.
+        labels: ``[lines]`` bool, whether each line of `source` is unusual; needs `normal`.
     """
     language = language_predictor(predictor)
     measure_function(measure)  # raises before a long text is read
     limit = sys.maxsize if top is None else whole_number("top", top, 1)
-    texts: Iterable[tuple[str, Iterable[str]]]
-    if isinstance(source, io.TextIOBase):
-        texts, warnings = [("-", source)], list[str]()
-    else:
-        documents, warnings = read_sources(source, encoding, lines=True)
-        texts = ((document.name, document_lines(document)) for document in documents)
+    if labels is not None and normal is None:
+        raise OptionError("labels", got="no normal lines", expected="normal= for the threshold")
+    reference = None if normal is None else _Normal(language, normal, measure, encoding)
+    texts, warnings = _texts(source, encoding)
     # An array of doubles takes 8 bytes a line; only the best lines are kept whole.
-    scores = array("d")
+    scores, unlike = array("d"), array("B")
     counts = Counter(empty=0, tokens=0, unknown=0)
 
     def scored() -> Iterator[tuple[float, str, Surprise]]:
         for name, lines in texts:
             for surprise in score_lines(language, lines):
-                is_empty = not surprise.text.strip() or not len(surprise.bits)
+                is_empty = _is_empty(surprise)
                 counts.update(empty=is_empty, tokens=len(surprise.bits), unknown=surprise.unknown)
                 scores.append(0.0 if is_empty else surprise.score(measure))
+                if reference is not None:
+                    unlike.append(not is_empty and reference.counts.reports(surprise.tokens))
                 if not is_empty:
                     yield scores[-1], name, surprise
 
@@ -167,4 +177,56 @@ def rank_lines(
     best = heapq.nlargest(limit, scored(), key=operator.itemgetter(0))
     rows = tuple(RankedLine(rank, *line) for rank, line in enumerate(best, 1))
     warnings += unknown_warning(counts["unknown"], counts["tokens"])
-    return Ranking(measure, rows, np.array(scores), **counts, warnings=tuple(warnings))
+    every = np.array(scores)
+    detection = None
+    if reference is not None:
+        reported = {"network": every > reference.threshold, DETECTOR: np.array(unlike, bool)}
+        detection = Detection(reference.threshold, reported, _truth(labels, len(every)))
+    return Ranking(measure, rows, every, **counts, warnings=tuple(warnings), detection=detection)
+
+
+class _Normal:
+    """Normal lines: the threshold of their scores, and the counts of their tokens."""
+
+    def __init__(
+        self, language: LanguagePredictor, source: Source, measure: str, encoding: str | None
+    ) -> None:
+        scores = array("d")
+
+        def tokens() -> Iterator[tuple[str, ...]]:
+            for _, lines in _texts(source, encoding)[0]:
+                for surprise in score_lines(language, lines):
+                    if not _is_empty(surprise):
+                        scores.append(surprise.score(measure))
+                        yield surprise.tokens
+
+        self.counts = NormalCounts(tokens())
+        if not scores:
+            raise DataError("the normal lines are all empty", remedy="pass lines of normal text")
+        self.threshold = float(np.quantile(scores, NORMAL_QUANTILE))
+
+
+def _texts(
+    source: Source | TextIO, encoding: str | None
+) -> tuple[Iterable[tuple[str, Iterable[str]]], list[str]]:
+    """Return the names and lines of the documents of a source, and warnings."""
+    if isinstance(source, io.TextIOBase):
+        return [("-", source)], []
+    documents, warnings = read_sources(source, encoding, lines=True)
+    return ((document.name, document_lines(document)) for document in documents), warnings
+
+
+def _is_empty(surprise: Surprise) -> bool:
+    return not surprise.text.strip() or not len(surprise.bits)
+
+
+def _truth(labels: ArrayLike | None, lines: int) -> np.ndarray | None:
+    """Return the labels ``[lines]`` as bool; raises DataError for another number of them."""
+    if labels is None:
+        return None
+    truth = np.asarray(labels)
+    if truth.shape != (lines,):
+        raise DataError(
+            "labels", got=f"{truth.size:,}", expected=f"one for each of {lines:,} lines"
+        )
+    return truth.astype(bool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from math import exp
@@ -12,11 +11,10 @@ import numpy as np
 
 import elman
 from elman import LanguageModel
+from elman.language.detection import DETECTOR, NORMAL_QUANTILE, NormalCounts, detection_figures
 from elman.language.ranking import rank_lines
 from elman.reproduce.row import SPLIT_SEED, Measured, Trial
 
-NORMAL_QUANTILE = 0.98
-"""Share of the normal sequences below the threshold for an anomaly."""
 STRETCHES, STRETCH_SHARE = 20, 0.03
 """Stretches of a training text, and the share of each at its end, that validate."""
 
@@ -103,34 +101,14 @@ def unusual_lines(trial: Trial) -> Measured:
     usual, scores = (
         rank_lines(model.predictor_, _text(part), top=1).scores for part in (normal[count:], others)
     )
-    found = _found(scores > np.quantile(usual, NORMAL_QUANTILE), truth, "network")
-    detected = _found(unlike_any(normal, others), truth, "three-line detector")
-    return Measured(found.pop("F1 of the network"), found | detected)
-
-
-def _found(answers: np.ndarray, truth: np.ndarray, name: str) -> dict[str, float]:
-    """Return precision, recall and F1 of boolean answers ``[N]``."""
-    right, answered, true = (int(part.sum()) for part in (answers & truth, answers, truth))
-    return {
-        f"precision of the {name}": right / max(1, answered),
-        f"recall of the {name}": right / max(1, true),
-        f"F1 of the {name}": 2 * right / max(1, answered + true),
+    detector = NormalCounts(map(str.split, normal))
+    reports = {
+        "network": scores > np.quantile(usual, NORMAL_QUANTILE),
+        DETECTOR: np.array([detector.reports(line.split()) for line in others]),
     }
-
-
-def unlike_any(normal: Sequence[str], sequences: Sequence[str]) -> np.ndarray:
-    """Return which sequences the three-line detector reports, boolean ``[N]``.
-
-    It reports a sequence with an event, a length or counts of events that no normal sequence has
-    (M. Landauer, F. Skopik, M. Wurzenberger 2023, "A critical review of common log data sets").
-
-    >>> unlike_any(["a b b", "b a b"], ["b b a", "a b", "a a b"]).tolist()
-    [False, True, True]
-    """
-    # equal counts of all events imply known events and a known length
-    counts_of_normal, counts = (
-        [frozenset(Counter(line.split()).items()) for line in lines]
-        for lines in (normal, sequences)
-    )
-    known = {*counts_of_normal}
-    return np.array([one not in known for one in counts], bool)
+    figures = {
+        f"{'F1' if kind == 'f1' else kind} of the {name}": figure
+        for name, reported in reports.items()
+        for kind, figure in detection_figures(reported, truth).items()
+    }
+    return Measured(figures.pop("F1 of the network"), figures)
