@@ -42,6 +42,8 @@ class LabelledPlan(Schedule):
     word_dropout: float
     label_smoothing: float
     refit: bool
+    chooses_step: bool
+    """Whether held-out sequences choose the best step; otherwise the last step counts as the best."""
 
 
 def labelled_plan(
@@ -88,6 +90,7 @@ def labelled_plan(
         word_dropout=0.1 if is_text else 0.0,
         label_smoothing=0.1 if is_text else 0.0,
         refit=small,
+        chooses_step=validates and not few,
     )
     return replace(plan, steps=max(FEW_STEPS, STEPS_PER_SEQUENCE * count)) if few else plan
 

@@ -31,8 +31,6 @@ class Stages:
     """Number of all labelled sequences."""
     pretrains: bool
     """Whether a language model of unlabelled text gives the networks their first weights."""
-    has_steps: bool
-    """Whether the user has set the number of steps."""
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -69,9 +67,7 @@ class Stages:
         plan, index = self.plan, len(earlier)
         if self.kinds[index] == "pretrain":
             return self._pretraining()
-        # without a validation set, or with folds too small to choose by (a number of steps that the user
-        # has not set, see `labelled_plan`), the last step counts as the best
-        if not self.split.validates or (plan.steps is not None and not self.has_steps):
+        if not plan.chooses_step:
             plan = replace(plan, evaluations=1)
         # the measured network and the refit train as long as the stages before them found best
         if self.kinds[index] == "refit" or (self.kinds[index] == "measured" and self._folds):

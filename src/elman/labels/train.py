@@ -175,7 +175,14 @@ class LabelledRecipe(Recipe[StageObjective]):
         config = network_config(task, options, plan, codec) if before is None else before.config
         check_metric(options, codec)
         return cls(
-            *(options, plan, config, codec, group, random, data, split),
+            options=options,
+            plan=plan,
+            config=config,
+            codec=codec,
+            group=group,
+            random=random,
+            data=data,
+            split=split,
             unlabelled=unlabelled,
             vectors=vectors,
             before=before,
@@ -200,13 +207,8 @@ class LabelledRecipe(Recipe[StageObjective]):
     @cached_property
     def stages(self) -> Stages:
         """The networks that this run trains, one after the other."""
-        return Stages(
-            self.plan,
-            self.split,
-            len(self.data),
-            pretrains=self.unlabelled is not None,
-            has_steps=self.options.steps is not None,
-        )
+        pretrains = self.unlabelled is not None
+        return Stages(self.plan, self.split, len(self.data), pretrains=pretrains)
 
     def stage(self, earlier: Sequence[StageResult]) -> tuple[StageObjective, Schedule]:
         """Return the objective and the schedule of the next stage; `earlier` holds the results so far."""
@@ -386,8 +388,6 @@ class LabelledRecipe(Recipe[StageObjective]):
                 arrays[name] = np.where(ruled < 0, ruled, arrays[name]).astype(np.float32)
         if not result["wide_factor"]:
             return self.config, arrays, self.codec
-        if self.before is not None and result["wide_factor"] == 1.0:
-            return self.config, arrays, self.before.codec
         wide, refit = self.wide, result["stage"] == "refit" and best.value < WORST_MEASURE
         # a refit is not measured, and a run that was resumed in one has no wide part yet
         if refit or wide is None:
