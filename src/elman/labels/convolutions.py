@@ -193,11 +193,6 @@ class ConvolutionPart(WidePart):
     bias: np.ndarray
     """float64 ``[K]``."""
 
-    @property
-    def outputs(self) -> int:
-        """Number of logits, K."""
-        return len(self.bias)
-
     def problem(self, config: SequenceConfig) -> str:
         """Return in words why the part does not fit a network of this configuration, or "" if it does."""
         channels = self.convolutions.levels.shape[1]

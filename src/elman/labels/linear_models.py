@@ -90,7 +90,7 @@ def support_vectors(settings: FitSettings) -> Make:
 
 
 def ridge() -> Make:
-    """Return the maker of ridge regressions."""
+    """Return the maker of ridge regressions on sparse features; those of `elman.labels.ridge` are dense."""
     model = sklearn("linear_model").Ridge
     return lambda alpha: model(alpha=alpha)
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
-from elman.labels.predictor import LabelPredictor
+from elman.labels.predictor import EMBEDDING_DEVIATION, LabelPredictor
 from elman.labels.tag_chain import FORBIDDEN, TagChain
 from elman.text.words import UNKNOWN_ID
 from elman.training.objective import LayerState, Trainable
@@ -195,8 +195,7 @@ class Members(Trainable):
     def start_from(self, words: np.ndarray, vectors: np.ndarray) -> None:
         """Set the embeddings of `words` ``[W]`` in every member to ``vectors [W, E]``, on the usual scale."""
         # the direction of a vector is what others have learned; the rate of training fits the usual scale
-        deviation = LabelPredictor.initial_weights.embedding_deviation or 1.0
-        scaled = vectors * (deviation / max(float(vectors.std()), 1e-12))
+        scaled = vectors * (EMBEDDING_DEVIATION / max(float(vectors.std()), 1e-12))
         with torch.no_grad():
             for m in range(len(self.members)):
                 embedding = self.get_parameter(f"members.{m}.embedding.weight")

@@ -218,11 +218,6 @@ class NgramPart(WidePart):
     bias: np.ndarray
     """float32 ``[K]``."""
 
-    @property
-    def outputs(self) -> int:
-        """Number of logits, K."""
-        return len(self.bias)
-
     def problem(self, config: SequenceConfig) -> str:
         """Return in words why the part does not fit a network of this configuration, or "" if it does."""
         if not config.vocabulary_size or len(self.reader.folded) != config.alphabet_size:

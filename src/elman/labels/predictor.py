@@ -34,11 +34,15 @@ if TYPE_CHECKING:
     from elman.inspect.trace import Trace
 
 
+EMBEDDING_DEVIATION = 0.1
+"""Standard deviation of embeddings before training."""
+
+
 class LabelPredictor(Predictor):
     """A trained network for one of the tasks classify, regress and tag."""
 
     model: Model[SequenceConfig, SequenceCodec]
-    initial_weights = InitialWeights(embedding_deviation=0.1)
+    initial_weights = InitialWeights(embedding_deviation=EMBEDDING_DEVIATION)
 
     def __init__(
         self, model: Model[SequenceConfig, SequenceCodec], storage: str = "float32"

@@ -51,10 +51,13 @@ class WidePart(ABC):
     note: ClassVar[str]
     """A sentence that says how explanations share the linear model's logit among the inputs."""
 
+    bias: np.ndarray
+    """``[K]``."""
+
     @property
-    @abstractmethod
     def outputs(self) -> int:
         """Number of logits, K."""
+        return len(self.bias)
 
     def problem(self, config: SequenceConfig) -> str:
         """Return in words why the part does not fit a network of this configuration, or "" if it does."""
