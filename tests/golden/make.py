@@ -44,7 +44,7 @@ def golden_models() -> dict[str, Model]:
     models |= {"classify": _classify(), "regress": _regress(), "tag": _tag(), "forecast": _future()}
     models |= {"ngrams": _ngrams(), "convolutions": _convolutions(), "forecast-ridge": _lagged()}
     models["forecast-bounded"] = _bounded()
-    models |= {"chain": _chain()}
+    models |= {"chain": _chain(), "affixes": _affixes()}
     return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
 
 
@@ -215,6 +215,14 @@ def _chain() -> Model:
         arrays[name] = np.where([[0], [0], [1]] & np.array([0, 1, 0]), -1e4, arrays[name])
         arrays[name] = arrays[name].astype(np.float32)
     return Model(chained.config, arrays, codec, {})
+
+
+def _affixes() -> Model:
+    """A tagger that reads spellings, and has vectors of the beginnings and ends of words."""
+    model = _tag()
+    codec = replace(model.codec, alphabet=TextCodec("char", ("<unk>", "e", "i", "t")))
+    config = replace(model.config, alphabet_size=4, spelling_size=2, affixes=8)
+    return _model(config, codec, {})
 
 
 def _future() -> Model:

@@ -77,9 +77,24 @@ def plain_input(model: Model, own: dict[str, np.ndarray], item: Any) -> np.ndarr
             )
             letters = [max(0, "\0tobern,".find(letter)) for letter in short]
             spelled = own["alphabet.weight"][letters].astype(np.float64)
+            if model.config.affixes:
+                rows_of_affixes = plain_affixes(letters, model.config.affixes)
+                row = row + own["affixes.weight"][rows_of_affixes].sum(axis=0, dtype=np.float64)
             row = np.concatenate([row, plain_layer(model, own, "spelling", spelled)[1]])
         rows.append(row)
     return np.stack(rows)
+
+
+def plain_affixes(letters: list[int], count: int) -> list[int]:
+    """Return the rows of the three beginnings and of the four ends of a word in a table of `count` rows."""
+    codes, rows = [letter + 1 for letter in letters], []
+    for start, ordered, longest in ((0, codes, 3), (1, codes[::-1], 4)):
+        for n in range(1, longest + 1):
+            polynomial = start
+            for code in [*ordered, 0, 0, 0][:n]:
+                polynomial = (polynomial * 31_337 + code) % (2**31 - 1)
+            rows.append(polynomial % count)
+    return rows
 
 
 def plain_logits(model: Model, sequences: Sequences) -> list[np.ndarray]:
@@ -126,6 +141,10 @@ def test_every_task_and_depth(way: str, task: str, bidirectional: bool, layers: 
     how = {"bidirectional": bidirectional, "num_layers": layers, "bias": layers == 1}
     kind = "numbers" if task == "regress" else "word"
     check(reader_of(kind, task, cell="lstm", **how), kind)
+
+
+def test_beginnings_and_ends_of_words(way: str) -> None:
+    check(reader_of("both", "tag", affixes=50), "both")
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -63,6 +63,10 @@ def test_every_task_and_depth(task: str, bidirectional: bool, layers: int) -> No
     check(reader_of(kind, task, cell="lstm", **how), kind)
 
 
+def test_beginnings_and_ends_of_words() -> None:
+    check(reader_of("both", "tag", affixes=50), "both")
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("members", [1, 3])
 def test_every_pooling(pooling: str, members: int) -> None:

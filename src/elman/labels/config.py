@@ -47,9 +47,11 @@ class SequenceConfig(Config):
     members: int
     transitions: bool = False
     """Whether pairs of neighbouring tags have scores (`elman.labels.tag_chain`); older files lack it."""
+    affixes: int = 0
+    """Rows of the table of `elman.labels.affixes`; 0 without one, as in older files."""
 
     tasks = tuple(KINDS)
-    added = ("transitions",)
+    added = ("transitions", "affixes")
     limits: ClassVar[Mapping[str, tuple[int, int]]] = {
         "vocabulary_size": (0, 1 << 24),
         "embedding_size": (0, 1 << 16),
@@ -60,6 +62,7 @@ class SequenceConfig(Config):
         "num_layers": (1, 100),
         "outputs": (1, 1 << 20),
         "members": (1, 32),
+        "affixes": (0, 1 << 20),
     }
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class SequenceConfig(Config):
                 "1 or more with an alphabet" if spellings else "0 without an alphabet",
             ),
             "transitions": (tags or not self.transitions, "false"),
+            "affixes": ((tags and spellings) or not self.affixes, "0 without tags and an alphabet"),
             "outputs": (not self.kind.is_number or self.outputs == 1, "1 for a number"),
         }
         for name, (fits, expected) in needs.items():
@@ -110,9 +114,10 @@ class SequenceConfig(Config):
     def parameters(self) -> Shapes:
         """Return the shape of every parameter by name, each member's behind ``members.{m}.``.
 
-        ``embedding.weight [V, E]``, ``alphabet.weight [A, S]`` and ``spelling.…`` (both ways), the
-        ``layers.{k}.…``, ``attention.weight [1, D]``, ``head.weight [K, P·D]``, ``head.bias [K]``, and for
-        chained tags ``transitions.start [K]``, ``transitions.end [K]``, ``transitions.weight [K, K]``.
+        ``embedding.weight [V, E]``, ``alphabet.weight [A, S]`` and ``spelling.…`` (both ways), for tags
+        ``affixes.weight [R, E]``, the ``layers.{k}.…``, ``attention.weight [1, D]``,
+        ``head.weight [K, P·D]``, ``head.bias [K]``, and for chained tags ``transitions.start [K]``,
+        ``transitions.end [K]``, ``transitions.weight [K, K]``.
         """
         shapes: Shapes = {}
         if self.vocabulary_size:
@@ -121,6 +126,8 @@ class SequenceConfig(Config):
             S = self.spelling_size
             shapes["alphabet.weight"] = (self.alphabet_size, S)
             shapes |= self.layer("spelling", S, S, bidirectional=True, bias=self.bias)
+        if self.affixes:
+            shapes["affixes.weight"] = (self.affixes, self.embedding_size)
         # outputs of both directions side by side
         D = self.output_size
         for k in range(self.num_layers):

@@ -11,6 +11,7 @@ from elman.engine.layers import Layer, bounded, log_softmax, member_arrays
 from elman.engine.pauses import one_thread
 from elman.engine.pooling import pool
 from elman.files.model import Model
+from elman.labels.affixes import affix_rows
 from elman.labels.batches import EncodedSequences, SequenceBatch, length_buckets
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
@@ -139,8 +140,12 @@ class NetworkMember:
         spelled = np.empty((len(batch.words), 2 * self.config.spelling_size), np.float32)
         # from the packed order of the words back to their own
         spelled[letters.order] = np.concatenate([*end[:, 0]], axis=1)
+        known = embedding[batch.words]
+        if self.config.affixes:
+            affixes = affix_rows(letters, self.config.affixes)
+            known[letters.order] += arrays["affixes.weight"][affixes].sum(axis=1)
         # [W, E + 2·S]
-        vectors = np.concatenate([embedding[batch.words], spelled], axis=1)
+        vectors = np.concatenate([known, spelled], axis=1)
         return np.asarray(vectors[rows])
 
     def answer(self, batch: SequenceBatch) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from elman.labels.affixes import affix_rows
 from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
 from elman.labels.predictor import EMBEDDING_DEVIATION, LabelPredictor
@@ -91,6 +92,8 @@ class Reader(Drawing):
             size = config.spelling_size
             self.alphabet = torch.nn.Embedding(config.alphabet_size, size)
             self.spelling = recurrent(config, size, size, precision, bidirectional=True)
+        if config.affixes:
+            self.affixes = torch.nn.Embedding(config.affixes, config.embedding_size)
         # number of inputs of each layer
         sizes = [config.input_size] + [config.output_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(
@@ -117,6 +120,9 @@ class Reader(Drawing):
         words = torch.from_numpy(batch.words).to(device)[rows]
         spelled = _last(states).index_select(0, back).index_select(0, rows)
         known = self.embedding(self._unknown(words))
+        if self.config.affixes:
+            affixes = torch.from_numpy(affix_rows(letters, self.config.affixes)).to(device)
+            known = known + self.affixes(affixes).sum(1)[back].index_select(0, rows)
         return cast(Tensor, self.dropout(torch.cat([known, spelled], dim=1)))
 
     def _unknown(self, words: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from elman.errors import OptionError
 from elman.files.container import Limits
+from elman.labels.affixes import AFFIX_ROWS
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
@@ -100,6 +101,7 @@ def network_config(
 ) -> SequenceConfig:
     """Return the sizes of the network; raises OptionError if a model file cannot hold it."""
     tokens, alphabet, scaler = codec.tokens, codec.alphabet, codec.scaler
+    per_step = KINDS[task].per_step
     config = SequenceConfig(
         task=task,
         cell=options.cell,
@@ -113,13 +115,14 @@ def network_config(
         num_layers=plan.num_layers,
         bidirectional=options.bidirectional,
         bias=options.bias,
-        pooling="" if KINDS[task].per_step else plan.pooling,
+        pooling="" if per_step else plan.pooling,
         outputs=len(codec.labels) if codec.labels else 1,
         members=plan.members,
-        transitions=KINDS[task].per_step
+        transitions=per_step
         and codec.labels is not None
         and len(codec.labels) <= MAX_CHAINED_TAGS
         and are_entities(codec.labels.names),
+        affixes=AFFIX_ROWS if per_step and alphabet else 0,
     )
     # checked here because saving would fail only after hours of training
     # room is left for the arrays of the codec

@@ -42,7 +42,7 @@ class LabelPredictor(Predictor):
     """A trained network for one of the tasks classify, regress and tag."""
 
     model: Model[SequenceConfig, SequenceCodec]
-    initial_weights = InitialWeights(embedding_deviation=EMBEDDING_DEVIATION)
+    initial_weights = InitialWeights(embedding_deviation=EMBEDDING_DEVIATION, zero=("affixes.",))
 
     def __init__(
         self, model: Model[SequenceConfig, SequenceCodec], storage: str = "float32"
