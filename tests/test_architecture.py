@@ -30,6 +30,7 @@ LEVELS: list[set[str]] = [
     {"task_types"},
     TASKS,
     {"tasks"},
+    {"export"},
     {"serve", "reproduce", "cli", "bench", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
