@@ -1,1 +1,7 @@
-"""Trained models in forms that run without Elman."""
+"""Trained models in forms that run without Python: what ``elman export`` writes."""
+
+from __future__ import annotations
+
+from elman.export.html_page import write_html
+
+__all__ = ["write_html"]

@@ -44,7 +44,7 @@ const page = {
 };
 
 function whyNot(panel) {
-  if (panel === "training") return null;
+  if (panel === "training") return state.model?.panels?.training ?? null;
   if (!state.model) return "The server has no model: start it with one, for example as elman serve MODEL.";
   return state.model.panels?.[panel] || null;
 }

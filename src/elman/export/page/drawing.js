@@ -1,0 +1,202 @@
+// Pictures as SVG: the unrolled network and the chart of contributions, with the shapes and classes of elman/draw.
+
+const EDGE = 16;
+const LEVELS = 7;
+const HIDING = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]/gu;
+const SQUARE = /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\ufffd\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+
+const escape = (text) => text.replace(/[&<>"']/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" })[c]);
+
+// A text that is safe in a picture: nothing in it hides or reorders its neighbours, and spaces at its ends show.
+export function clean(words, longest = 40) {
+  const all = [...String(words)];
+  const start = all.slice(0, longest + 1).join("").replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
+  const shown = [...start.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(HIDING, "\ufffd")];
+  let marks = 0;
+  const kept = shown.filter((character) => (marks = /\p{M}/u.test(character) ? marks + 1 : 0) <= 2);
+  if (all.length > longest) kept.splice(longest - 1, kept.length, "…");
+  return kept.join("") || "∅";
+}
+
+const attribute = (name, value, longest = 160) => ` ${name}="${escape(clean(value, longest))}"`;
+const number = (value) => (Number.isFinite(value) ? String(Number(Math.min(1e5, Math.max(-1e5, value)).toFixed(1)) || 0) : "0");
+
+// Python's format ".{digits}g".
+export function general(value, digits) {
+  if (value === 0) return "0";
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const short = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+  if (exponent >= -4 && exponent < digits) return short(value.toFixed(Math.max(0, digits - 1 - exponent)));
+  return `${short(mantissa)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
+}
+
+// Python's format of a value with its sign, and with two decimals where they show it.
+export function signed(value, plus = true) {
+  if (!Number.isFinite(value)) return "?";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const form = size >= 0.005 && size < 1e4 ? value.toFixed(2) : general(value, size < 1 ? 2 : 3);
+  return `${plus && value > 0 ? "+" : ""}${form}`.replaceAll("-", "−");
+}
+
+const limit = (values) => values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0) || 1;
+const way = (value, failed) => (failed || !value ? "plain" : value > 0 ? "up" : "down");
+
+function level(value) {
+  const step = Math.floor(Math.min(1, Math.abs(value)) * LEVELS + 0.5);
+  return step ? `s${value > 0 ? "p" : "n"}${step}` : "track";
+}
+
+// Estimates the width of a character in em; the font is known only where the picture is shown.
+function em(character) {
+  if (/[\p{Mn}\p{Me}\p{Cf}]/u.test(character)) return 0;
+  if (SQUARE.test(character)) return 1;
+  if ("iljtfrI.,:;'|!() ".includes(character)) return 0.38;
+  if ("mwMW@%".includes(character) || character > "\u024f") return 0.95;
+  return /\p{Lu}/u.test(character) ? 0.76 : 0.63;
+}
+
+const advance = (words, size = 13, bold = false) => size * (bold ? 1.15 : 1) * [...words].reduce((sum, c) => sum + em(c), 0);
+
+function text(x, y, words, kind = "", room = Infinity) {
+  const size = kind.includes("small") ? 11 : kind.includes("large") ? 16 : 13;
+  const letters = [...clean(words, 160)];
+  let shown = letters.join("");
+  while (letters.length && advance(shown, size, /strong|large/.test(kind)) > room) {
+    letters.pop();
+    shown = `${letters.join("")}…`;
+  }
+  return `<text${kind && ` class="${kind}"`} x="${number(x)}" y="${number(y)}">${escape(shown)}</text>`;
+}
+
+// A text in lines of `width` pixels, and the baseline after them.
+function paragraph(x, y, words, width, kind = "small grey") {
+  const lines = [""];
+  for (const word of words.slice(0, 1600).split(/\s+/)) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (lines.at(-1) && advance(longer, 11) > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  const shown = lines.filter(Boolean).slice(0, 8);
+  return [shown.map((line, at) => text(x, y + 16 * at, line, kind, width)).join(""), y + 16 * shown.length];
+}
+
+const box = (x, y, width, height, kind, corner = 0) => `<rect class="${kind}" x="${number(x)}" y="${number(y)}" `
+  + `width="${number(Math.max(0, width))}" height="${number(Math.max(0, height))}"${corner ? ` rx="${corner}"` : ""}/>`;
+const dot = (kind, x, y, radius) => `<circle class="${kind}" cx="${number(x)}" cy="${number(y)}" r="${radius}"/>`;
+const path = (kind, ...steps) => `<path class="${kind}" d="${steps.map((step) => (typeof step === "string" ? step : number(step))).join(" ")}"/>`;
+
+function tiles(values, x, y, width, height) {
+  const squares = {};
+  const rise = number(Math.max(height - 0.5, 0.5 * height));
+  for (const [row, value] of values.entries()) {
+    if (!Number.isFinite(value)) continue;
+    (squares[level(value)] ??= []).push(`M${number(x)} ${number(y + height * row)}h${number(width)}v${rise}h-${number(width)}z`);
+  }
+  return Object.keys(squares).sort().map((kind) => path(kind, squares[kind].join(""))).join("");
+}
+
+const group = (kind, shapes, more = "", title = "") =>
+  `<g class="${kind}"${more}>${title && `<title>${escape(clean(title, 160))}</title>`}${shapes.join("")}</g>`;
+
+function picture(shapes, width, height, label, role = "img") {
+  const [across, down] = [number(width), number(height)];
+  return `<svg xmlns="http://www.w3.org/2000/svg" class="elman" role="${role}"${attribute("aria-label", label)} `
+    + `viewBox="0 0 ${across} ${down}" width="${across}" height="${down}">${box(0, 0, width, height, "ground")}${shapes.join("")}</svg>`;
+}
+
+function arrow(x, y, toX, toY) {
+  const head = toY === y ? ["M", toX - 4, y - 3, "L", toX, y, "L", toX - 4, y + 3] : ["M", x - 3, toY + 4, "L", x, toY, "L", x + 3, toY + 4];
+  return path("flow", "M", x, y, "L", toX, toY, ...head);
+}
+
+const button = (label) => ` role="button" tabindex="0"${attribute("aria-label", label)}`;
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+// The network unrolled over tokens: a cell for each, arcs to the answer, and the predictions.
+export function unrolled({ tokens, states, predictions, shares, meanings, target, failed, unknown, before, width }) {
+  const narrow = width < 640;
+  const room = width - 2 * EDGE - (narrow ? 92 : Math.min(320, 0.34 * width)) - 12;
+  let wishes = tokens.slice(-200).map((token) => Math.min(narrow ? 72 : 112, Math.max(40, advance(clean(token)) + 16)));
+  const fitting = room - 60 * (before > 0 || wishes.length < tokens.length);
+  if (sum(wishes) > fitting) {
+    let [kept, used] = [0, before ? 0 : 60];
+    while (kept < wishes.length && (used += wishes.at(-1 - kept)) <= fitting) kept += 1;
+    wishes = wishes.slice(-Math.max(1, kept));
+  }
+  const first = tokens.length - wishes.length;
+  const left = EDGE + 60 * (before > 0 || first > 0);
+  const stretch = Math.min(1.5, Math.max(1, (room + EDGE - left) / Math.max(1, sum(wishes))));
+  const widths = wishes.map((wish) => wish * stretch);
+  let edge = left + 12;
+  const middles = widths.map((wide) => (edge += wide) - wide / 2);
+  const goal = edge + 12;
+  const shown = states.slice(first);
+  const spread = Array.from(shown[0] ?? [], (_, u) => Math.max(...shown.map((s) => s[u])) - Math.min(...shown.map((s) => s[u])));
+  const order = spread.map((_, u) => u).sort((a, b) => spread[b] - spread[a] || a - b).slice(0, 32);
+  const units = order.sort((a, b) => a - b);
+  const largestState = limit(shown.flatMap((state) => [...state]));
+  const earlier = sum(shares.slice(0, first));
+  const largestShare = limit([earlier, ...shares.slice(first)]);
+  const arcHeight = Math.min(116, 40 + 0.16 * (goal - EDGE));
+  const arcY = EDGE + arcHeight + 8;
+  const cellY = arcY + 27;
+  const tileHeight = Math.min(14, Math.max(4, 96 / Math.max(1, units.length)));
+  const cellHeight = Math.max(28, tileHeight * units.length) + 8;
+  const wordY = cellY + cellHeight + 34;
+  const strip = Math.min(46, ...widths.map((wide) => wide - 14));
+
+  const share = (x, value) => {
+    const thickness = (12 * Math.abs(value)) / largestShare;
+    const high = arcY - ((arcHeight + 8) * (0.35 + (0.65 * (goal - x)) / (goal - EDGE)) * 4) / 3;
+    const arc = path(`arc ${way(value, failed)}`, "M", x, arcY, "C", x, high, goal, high, goal, arcY);
+    const numbered = Math.abs(value) < 0.005 * largestShare ? 0 : value;
+    return [thickness >= 0.05 ? arc.replace("/>", ` stroke-width="${thickness.toFixed(2)}"/>`) : "",
+      text(x, arcY + 17, signed(numbered), `small middle ${way(numbered, failed)}`)];
+  };
+  const word = (at) => {
+    const [x, wide, title] = [middles[at - first], widths[at - first] - 6, `word ${at + 1}: ${clean(tokens[at])}`];
+    const levels = units.map((unit) => states[at][unit] / largestState);
+    return group("word", [
+      box(x - wide / 2, arcY - 2, wide, wordY + 12 - arcY, "hit", 6), ...share(x, shares[at]),
+      box(x - strip / 2 - 4, cellY, strip + 8, cellHeight, unknown.includes(at) ? "cell void" : "cell", 5),
+      tiles(levels, x - strip / 2, cellY + 4, strip, tileHeight),
+      arrow(x, wordY - 16, x, cellY + cellHeight + 4), text(x, wordY, tokens[at], "middle", wide),
+    ], ` data-position="${at}"${button(title)} data-contribution="${general(shares[at], 6)}"`, `${meanings[at]} Word ${at + 1}: ${tokens[at]}`);
+  };
+  const columns = shown.map((_, at) => first + at).sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]) || a - b).map(word);
+  const middle = cellY + cellHeight / 2;
+  if (before || first) {
+    columns.unshift(
+      box(EDGE, cellY, 50, cellHeight, "void", 5), text(EDGE + 25, middle - 3, `… ${(before + first).toLocaleString("en")}`, "small middle grey"),
+      text(EDGE + 25, middle + 12, "earlier", "small middle grey"), ...(first ? share(EDGE + 25, earlier) : []));
+  }
+  const gap = strip / 2 + 5;
+  const arrows = middles.slice(1).map((x, at) => arrow(middles[at] + gap, middle, x - gap - 1, middle));
+  if (middles.length) arrows.push(arrow(left, middle, middles[0] - gap - 1, middle));
+  if (middles.length && !narrow) arrows.push(arrow(middles.at(-1) + gap, middle, goal + 4, middle));
+  const legend = [
+    failed ? "" : "Blue raises the answer, red lowers it; the wider, the more.",
+    units.length && `Strips: ${units.length < spread.length ? `${units.length} of ${spread.length.toLocaleString("en")}` : "the"} units, `
+      + `from −${general(largestState, 2)} (red) to ${general(largestState, 2)} (blue).`,
+    unknown.some((at) => at >= first) ? "Dashed cells: words that it does not know." : "",
+  ].filter(Boolean).join(" ");
+
+  const [x, y, most] = narrow ? [EDGE, wordY + 38, width] : [goal + 14, cellY + 16, 340];
+  const across = Math.min(most, width - EDGE - x);
+  const names = Math.min(Math.max(0, ...predictions.map(([name]) => advance(clean(name), 13, true))) + 8, 0.52 * across);
+  const bars = predictions.slice(0, 16).map(([name, probability], rank) => {
+    const [at, strong, wide] = [y + 24 * rank, name === target ? "strong" : "", across - names - 60];
+    const percent = probability > 0 && probability < 0.0005 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
+    const title = `${percent}: ${clean(name)}`;
+    return group("prediction", [
+      box(x - 4, at - 12, across + 4, 24, "hit", 4), text(x, at + 4, name, strong, names - 6), box(x + names, at - 6, wide, 12, "track", 2),
+      box(x + names, at - 6, wide * probability, 12, `bar ${strong ? "up" : "plain"}`, 2),
+      text(x + across, at + 4, percent, `small end grey ${strong}`.trim()),
+    ], ` data-rank="${rank}"${attribute("data-token", name)}${button(title)}`, title);
+  });
+  const answer = [dot("ring", goal, arcY, 4), text(goal + 12, arcY + 5, target, "large", width - goal - 12 - EDGE)];
+  const below = Math.max(y + 24 * predictions.length - 12, wordY + 22) + 16;
+  const label = `The network unrolled over ${(before + tokens.length).toLocaleString("en")} words, and what moved: ${target}`;
+  return picture([group("words", columns, attribute("data-legend", legend, 300)), ...arrows, ...answer, ...bars], width, below, label, "group");
+}

@@ -1,0 +1,247 @@
+"""Models as one HTML file: the runtime beside Python, and the file in a browser without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, expect
+
+import elman
+from elman.errors import OptionError
+from elman.export.html_model import MAX_FLOAT32_WEIGHTS, described_model
+from elman.export.html_page import html_page, runtime, write_html
+from elman.files.model import Model
+from elman.language.config import NetworkConfig
+from elman.tasks import open_model, task_of
+from elman.text.vocabulary import TextCodec
+from visits import PATIENCE, WATCH, browser, folder
+
+__all__ = ["browser", "folder"]
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+MODELS = {path.name: path for path in sorted(GOLDEN.glob("*.safetensors"))}
+EXPRESSIBLE = ("gru-1", "lstm-1", "mingru-1", "rnn-1")
+"""The golden models that the page can run; each other one is refused in one line."""
+TOLERANCE = 1e-4
+PAGE = Path(elman.__file__).parent / "export" / "page"
+DRIVER = """
+const { runtime, model, requests } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const replies = [];
+globalThis.postMessage = ({ reply }) => replies.push(reply);
+globalThis.onmessage = null;
+(0, eval)(runtime);
+onmessage({ data: { model } });
+for (const [path, body] of requests) onmessage({ data: { path, body } });
+console.log(JSON.stringify(replies));
+"""
+
+
+def _asked(model: Model, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
+    """Return the runtime's replies to requests of the page, as the browser's worker would give them."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("node is not installed")
+    given = {"runtime": runtime(), "model": described_model(model, "m"), "requests": requests}
+    done = subprocess.run(
+        [node, "-e", DRIVER], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
+    return list(json.loads(done.stdout))
+
+
+def _unrolled(text: str, *, quick: bool) -> dict[str, Any]:
+    return {"input": text, "target": None, "method": None, "quick": quick, "k": 3, "width": 800}
+
+
+def _flat(value: Any, at: str = "") -> dict[str, Any]:
+    """Return the leaves of a JSON value by their paths."""
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {at: value}
+    return {
+        path: leaf
+        for key, item in value.items()
+        for path, leaf in _flat(item, f"{at}.{key}").items()
+    }
+
+
+_NUMBER = re.compile(r"[+−-]?\d+(?:\.\d+)?(?:e[+−-]\d+)?")
+
+
+def _equal(ours: Any, theirs: Any) -> None:
+    """Check that two replies are equal, with numbers in sentences and pictures up to their last digit."""
+    ours, theirs = _flat(ours), _flat(theirs)
+    assert ours.keys() == theirs.keys()
+    for path, value in ours.items():
+        other = theirs[path]
+        if isinstance(value, float):
+            assert other == pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE), path
+        elif isinstance(value, str):
+            # a contribution of 0 up to rounding has either sign, and words are drawn by its size
+            value, other = (
+                "".join(sorted(re.split("(?=<g )|(?<=</g>)", re.sub("rises|falls", "moves", text))))
+                for text in (value, other)
+            )
+            assert _NUMBER.sub("#", value) == _NUMBER.sub("#", other), path
+            numbers, others = (
+                [float(number.replace("−", "-")) for number in _NUMBER.findall(text)]
+                for text in (value, other)
+            )
+            assert others == pytest.approx(numbers, rel=0.02, abs=0.11), path
+        else:
+            assert value == other, path
+
+
+@pytest.mark.parametrize("name", EXPRESSIBLE)
+@pytest.mark.parametrize("text", ["pizza I like Ix I like\npizza", "aé a\r\naaé ééa a x"])
+def test_the_runtime_answers_like_the_server(name: str, text: str) -> None:
+    model = Model.load(GOLDEN / f"{name}.safetensors")
+    replies: Any = task_of(model).replies_type(open_model(model))
+    quick, tested = _unrolled(text, quick=True), _unrolled(text, quick=False)
+    requests = ("/v1/predict", {"input": text, "k": 3}), ("/v1/unroll", quick)
+    replace = {"input": text, "position": 1, "token": "a" if "é" in text else "I", "k": 3}
+    predicted, first, full, replaced = _asked(
+        model, *requests, ("/v1/unroll", tested), ("/v1/replace", replace)
+    )
+    _equal(dict(replies.predict([text], 3)[0]), predicted)
+    for body, reply in ((quick, first), (tested, full)):
+        _equal(
+            replies.unroll(**{("text" if k == "input" else k): v for k, v in body.items()}), reply
+        )
+    if "error" in replaced:
+        with pytest.raises(OptionError, match="word: got") as caught:
+            replies.replace(text, 1, replace["token"], 3)
+        assert replaced["error"]["message"] == str(caught.value)
+    else:
+        _equal(replies.replace(text, 1, replace["token"], 3), replaced)
+
+
+def _random_model(cell: str, seed: int, **sizes: Any) -> Model:
+    random = np.random.default_rng(seed)
+    level, documents = ("char", "word")[seed % 2], ("file", "line")[seed // 2 % 2]
+    ends = ["\n"] if documents == "file" else ["<end>"]
+    tokens = [*" abcdefgh'"] if level == "char" else ["I", "don't", "eat", "(", ")", "ไทย", ",中"]
+    codec = TextCodec(level, ("<unk>", *ends, *tokens), "words", documents)
+    how = {"hidden_size": 7, "num_layers": 2, "embedding_size": 5, "residual": seed % 3 == 0}
+    config = NetworkConfig(
+        task="language",
+        cell=cell,
+        activation=("tanh", "linear")[seed % 2] if cell == "rnn" else "tanh",
+        vocabulary_size=len(codec),
+        bias=seed % 4 < 3,
+        **(how | sizes),
+    )
+    arrays = {
+        name: (random.standard_normal(shape) / 2).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    return Model(config, arrays, codec, {})
+
+
+@pytest.mark.parametrize("cell", elman.cells.CELLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_probabilities_of_random_networks_equal_those_of_python(cell: str, seed: int) -> None:
+    model = _random_model(cell, seed)
+    text = "I don't (eat) ไทย 中, a bad cab\r\nheaded back, I eat"
+    predictor: Any = open_model(model)
+    (reply,) = _asked(model, ("/v1/predict", {"input": text, "k": 20}))
+    shares = {row["token"]: row["probability"] for row in reply["predictions"]}
+    assert shares == pytest.approx(dict(predictor.predict_next(text, 20)), abs=TOLERANCE)
+    assert tuple(reply["unknown"]) == predictor.unknown_tokens(text)
+    # the most probable text is the same too
+    body = {"prompt": text, "n": 12, "temperature": 0}
+    (written,) = _asked(model, ("/v1/generate", body))
+    assert written["text"] == predictor.generate(text, 12, temperature=0)
+
+
+def test_a_large_model_is_small_enough_and_still_exact() -> None:
+    model = _random_model("lstm", 0, hidden_size=512, num_layers=1, embedding_size=512)
+    assert sum(array.size for array in model.arrays.values()) > MAX_FLOAT32_WEIGHTS
+    page = html_page(model)
+    assert len(page.encode()) < 6e6
+    (reply,) = _asked(model, ("/v1/predict", {"input": "a bad cab", "k": 20}))
+    predictor: Any = open_model(model)
+    for row, (token, share) in zip(
+        reply["predictions"], predictor.predict_next("a bad cab", 20), strict=True
+    ):
+        assert (row["token"], row["probability"]) == (token, pytest.approx(share, abs=TOLERANCE))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name[:-12] not in EXPRESSIBLE])
+def test_other_models_are_refused_in_one_line(name: str) -> None:
+    with pytest.raises(
+        OptionError, match=r"^an HTML file: got a model for [a-z]+; expected"
+    ) as caught:
+        html_page(Model.load(MODELS[name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_tells_nothing_of_the_training(tmp_path: Path) -> None:
+    model = Model.load(MODELS["lstm-1.safetensors"])
+    secret = Model(
+        model.config, model.arrays, model.codec, {"file": "/home/me/x.txt", "sample": "s3cret"}
+    )
+    (path,) = write_html(secret, tmp_path / "shown.html")
+    text = path.read_text("utf-8")
+    for hidden in ("/home/me", "s3cret", str(tmp_path)):
+        assert hidden not in text
+    # nothing is loaded: every address in the file is a name of XML, or data
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text)
+    assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_runtime_and_pictures_keep_their_size() -> None:
+    counts = {
+        path.name: sum(
+            bool(line.strip()) and not line.strip().startswith("//")
+            for line in path.read_text("utf-8").splitlines()
+        )
+        for path in PAGE.glob("*.js")
+    }
+    assert counts.pop("drawing.js") <= 200
+    assert sum(counts.values()) <= 600
+
+
+def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_path: Path) -> None:
+    write_html(Model.load(folder / "meals.safetensors"), tmp_path / "meals.html")
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    context.set_offline(True)
+    asked, errors = list[str](), list[str]()
+    context.on("request", lambda request: asked.append(request.url))
+    context.route(re.compile("^https?:"), lambda route: route.abort())
+    context.add_init_script(WATCH)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((tmp_path / "meals.html").as_uri())
+    expect(page.locator("[role=tab]:visible")).to_have_text(["Unrolled"])
+    page.locator("#sentence").press_sequentially("my sister likes to eat")
+    expect(page.locator("#network .word")).to_have_count(5, timeout=PATIENCE)
+    predictor: Any = elman.load(folder / "meals.safetensors")
+    best = predictor.predict_next("my sister likes to eat", 8)
+    for rank, (token, share) in enumerate(best):
+        expect(page.locator("#keys button").nth(rank)).to_contain_text(
+            token.replace("\n", "line end")
+        )
+        if share >= 0.0005:
+            shown = page.locator("#network .prediction").nth(rank).text_content() or ""
+            assert float(re.findall(r"([\d.]+) %", shown)[0]) == pytest.approx(
+                100 * share, abs=0.11
+            )
+    expect(page.locator("#because")).to_contain_text("test", timeout=PATIENCE)
+    page.locator("#keys button").first.click()
+    expect(page.locator("#sentence")).to_have_value(f"my sister likes to eat {best[0][0]}")
+    page.locator("#write").click()
+    expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
+    assert len(page.locator("#sentence").input_value().split()) > 15
+    assert page.locator("#problem").inner_text() == ""
+    assert not errors
+    assert page.evaluate("window.__violations") == []
+    assert all(url.startswith(("file:", "blob:", "data:")) for url in asked)
+    context.close()
