@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elman.cli.app import app as app
+from elman.cli.export import export
 from elman.cli.info import bench, demo, info
 from elman.cli.predict import evaluate, explain, generate, predict, score
 from elman.cli.reproduce import reproduce
@@ -15,5 +16,5 @@ from elman.cli.units import units
 for training in (train, tune):
     app.command(training.__name__, cls=TrainCommand)(training)
 asking = (predict, generate, evaluate, explain, units, score)
-for command in (*asking, serve, info, demo, bench, reproduce):
+for command in (*asking, serve, export, info, demo, bench, reproduce):
     app.command(command.__name__)(command)

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from elman.export.html_page import write_html
+from elman.export.onnx_file import write_onnx
 
-__all__ = ["write_html"]
+__all__ = ["write_html", "write_onnx"]

@@ -1,0 +1,59 @@
+"""Graphs of a language model: logits of the next token after every token of a text, or after one token."""
+
+from __future__ import annotations
+
+from elman.cells import find
+from elman.engine.layers import Layer
+from elman.export.onnx_graph import Graph, state_rows
+from elman.files.container import JsonObject
+from elman.files.model import Model
+from elman.language.config import NetworkConfig
+from elman.language.network import Network
+from elman.text.vocabulary import TextCodec
+
+
+def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> Graph:
+    """Return the graph of a language model, for texts ``[batch, time]`` or a `single` token of each.
+
+    Both take the state ``[batch, rows, H]`` of each text and return the next one; it begins as zeros.
+    """
+    config, network = model.config, Network(model)
+    cell, graph = find(config.cell, config.activation), Graph("text")
+    H, V = config.hidden_size, config.vocabulary_size
+    rows = state_rows(cell, config.num_layers)
+    axes = ("batch",) if single else ("batch", "time")
+    tokens = graph.input("tokens", "int64", *axes)
+    state = graph.input("state", "float32", "batch", rows, H)
+    ids = graph.reshape(tokens, 1, -1) if single else graph.op("Transpose", tokens, perm=[1, 0])
+    x = graph.op("Gather", graph.constant(network.embedding), ids)
+    # [rows, 1, B, H]
+    parts = graph.several("Split", rows, graph.op("Transpose", state, perm=[1, 0, 2]), axis=0)
+    after: list[str] = []
+    for k in range(config.num_layers):
+        layer = Layer(cell, model.arrays, f"layers.{k}")
+        first = k * len(cell.states)
+        y, ends = graph.recurrent(layer, x, start=parts[first : first + len(cell.states)])
+        x = graph.op("Add", y, x) if config.residual and k else y
+        after += ends
+    logits = graph.linear(x, network.head_weight, network.head_bias)
+    logits = (
+        graph.reshape(logits, -1, V) if single else graph.op("Transpose", logits, perm=[1, 0, 2])
+    )
+    graph.output("logits", logits, "float32", *axes, V)
+    state = graph.op("Transpose", graph.op("Concat", *after, axis=0), perm=[1, 0, 2])
+    graph.output("new_state", state, "float32", "batch", rows, H)
+    return graph
+
+
+def language_facts(model: Model[NetworkConfig, TextCodec]) -> JsonObject:
+    """Return what a program needs to turn texts into tokens and back."""
+    codec = model.codec
+    return {
+        "vocabulary": [*codec.tokens],
+        "level": codec.level,
+        "split": codec.split,
+        "documents": codec.documents,
+        "start_token": codec.start_id,
+        # the network has read this token before every line; otherwise only its output counts
+        "start_state": "kept" if codec.end_id is not None else "zero",
+    }

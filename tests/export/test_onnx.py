@@ -1,0 +1,95 @@
+"""Exports to ONNX answer as Python does: random networks, and every golden model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from elman.cli import main
+from elman.export import write_onnx
+from elman.files.model import Model
+from factories import CELLS, make_model, open_language
+
+# Both sides compute in float32, over at most some 100 terms for each number.
+TOLERANCE = 1e-5
+
+
+class Session:
+    """An exported file in ONNX Runtime."""
+
+    def __init__(self, path: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = ort.InferenceSession(path, options)
+        self.facts = json.loads(self._session.get_modelmeta().custom_metadata_map["elman"])
+
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, inputs), strict=True))
+
+
+def sessions(model: Model, folder: Path) -> list[Session]:
+    return [Session(path) for path in write_onnx(model, folder / "m.onnx")]
+
+
+def close(ours: Any, theirs: Any) -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def check_language(model: Model, folder: Path, seed: int) -> None:
+    network, draw = open_language(model).network, np.random.default_rng(seed)
+    whole, single = sessions(model, folder)
+    tokens = draw.integers(0, model.config.vocabulary_size, (3, 7))
+    y, _ = network.forward(tokens.T, network.initial_state(3))
+    expected = network.logits(y).swapaxes(0, 1)
+    rows = network.state_size // network.hidden_size - 1
+    state = np.zeros((3, rows, network.hidden_size), np.float32)
+    answers = whole(tokens=tokens, state=state)
+    close(answers["logits"], expected)
+    for t in range(tokens.shape[1]):
+        one = single(tokens=tokens[:, t], state=state)
+        state = one["new_state"]
+        close(one["logits"], expected[:, t])
+    close(state, answers["new_state"])
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_random_language_models(cell: str, activation: str, seed: int, tmp_path: Path) -> None:
+    model = make_model(
+        cell, activation=activation, seed=seed, scale=0.5,
+        residual=seed == 1, tied=seed == 1, bias=seed == 0,
+    )  # fmt: skip
+    check_language(model, tmp_path, seed)
+
+
+def test_the_command_writes_checked_files_with_their_vocabulary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_model(card={"file": "/home/somebody/secret.txt", "sample": "an excerpt"})
+    path = tmp_path / "tiny.safetensors"
+    model.save(path)
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(path), "--onnx", "--json"])
+    assert not ended.value.code
+    files = [Path(name) for name in json.loads(capsys.readouterr().out)["files"]]
+    assert files == [tmp_path / "tiny.onnx", tmp_path / "tiny-step.onnx"]
+    for file in files:
+        read = onnx.load(file)
+        assert [opset.version for opset in read.opset_import] == [17]
+        assert Session(file).facts["vocabulary"] == list(model.codec.tokens)
+        assert b"secret" not in file.read_bytes()
+        assert b"excerpt" not in file.read_bytes()
+
+
+def test_an_export_needs_a_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(tmp_path / "m.safetensors")])
+    assert ended.value.code == 2
+    assert "form of the export: got nothing; expected one of --onnx" in capsys.readouterr().err
