@@ -10,6 +10,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <string.h>
+
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -291,15 +293,11 @@ struct Runner {
     const float least = most + __builtin_logf(total);
     for (Int v = 0; v < V; ++v) logits[v] -= least;
   }
-  bool step(Int token, const Out<1>& state, const Out<1>& after, const Out<1>& log_probabilities, Int threads) const {
-    expect(token >= 0 && token < classes(), "token: from 0 to V - 1");
-    expect((Int)state.shape(0) == state_size() && (Int)after.shape(0) == state_size(), "state: [S]");
-    expect((Int)log_probabilities.shape(0) == classes(), "log_probabilities: [V]");
-    nb::gil_scoped_release released;
-    if (!network.forward(&token, 1, 1, state.data(), after.data(), nullptr, threads)) return false;
-    network.logits(after.data() + state_size() - network.units(), network.units(), 1, log_probabilities.data(), threads);
-    log_softmax(log_probabilities.data());
-    return finite(log_probabilities.data(), classes());
+  // Writes the log probabilities [V] after `state`, and returns whether all are finite.
+  bool log_probabilities(const float* state, float* to, Int threads) const {
+    network.logits(state + state_size() - network.units(), network.units(), 1, to, threads);
+    log_softmax(to);
+    return finite(to, classes());
   }
   bool forward(const Array<const int64_t, 2>& tokens, const In<2>& before, const Out<2>& after, const std::optional<Out<3>>& y, Int threads) const {
     const size_t T = tokens.shape(0), B = tokens.shape(1), S = state_size();
@@ -325,6 +323,71 @@ struct Runner {
     nb::gil_scoped_release released;
     return network.generate(uniforms.shape(0), {factor, top_k, top_p, never}, uniforms.data(), end, start.data(), state.data(), tokens.data(), threads);
   }
+};
+
+// Appends the k most probable tokens but `never` to `found`, each as a pair of its name and its probability. Returns the
+// probability of `never`.
+double append_ranked(const float* log_probabilities, Int V, Int k, Int never, const nb::tuple& names, nb::list& found) {
+  const auto probability = [&](Int v) { return (double)(float)__builtin_exp((double)log_probabilities[v]); };
+  for (const Int v : largest(log_probabilities, V, k, never)) found.append(nb::make_tuple(names[v], probability(v)));
+  return probability(never);
+}
+
+double rank(const Kernel&, const In<1>& log_probabilities, Int k, Int never, const nb::tuple& names, nb::list found) {
+  const Int V = log_probabilities.shape(0);
+  expect(k > 0 && (Int)names.size() == V && never >= 0 && never < V, "names: [V]; k: from 1; never: a token");
+  return append_ranked(log_probabilities.data(), V, k, never, names, found);
+}
+
+// The position of one stream in its text. It shares the memory of the state with an array of Python's.
+class Position {
+ public:
+  Position(std::shared_ptr<Runner> runner, Out<1> state, Int threads)
+      : runner_(std::move(runner)), state_(std::move(state)), threads_(threads), spare_(state_.nbytes()) {
+    expect((Int)state_.shape(0) == runner_->state_size(), "state: [S]");
+  }
+  // Reads a token, and returns whether every output is finite; if not, the state stays as it was.
+  bool read(Int token) {
+    expect(token >= 0 && token < runner_->classes(), "token: from 0 to V - 1");
+    const Released released(runner_->network);
+    float* after = (float*)spare_.data();
+    if (!runner_->network.forward(&token, 1, 1, state_.data(), after, nullptr, threads_)) return false;
+    memcpy(state_.data(), after, state_.nbytes());
+    return true;
+  }
+  // Writes the log probabilities of the next token, and returns whether all are finite.
+  bool predict(const Out<1>& log_probabilities) const {
+    expect((Int)log_probabilities.shape(0) == runner_->classes(), "log_probabilities: [V]");
+    const Released released(runner_->network);
+    return runner_->log_probabilities(state_.data(), log_probabilities.data(), threads_);
+  }
+  // As the function of this name, for the next token; returns a negative number if the outputs are not finite.
+  double rank(Int k, Int never, const nb::tuple& names, nb::list found) const {
+    const Int V = runner_->classes();
+    expect(k > 0 && (Int)names.size() == V && never >= 0 && never < V, "names: [V]; k: from 1; never: a token");
+    const Block scratch(V * sizeof(float));
+    float* values = (float*)scratch.data();
+    {
+      const Released released(runner_->network);
+      if (!runner_->log_probabilities(state_.data(), values, threads_)) return -1;
+    }
+    return append_ranked(values, V, k, never, names, found);
+  }
+
+ private:
+  // Releases the interpreter's lock for as long as it lives, unless the work takes less time than that would.
+  struct Released {
+    std::optional<nb::gil_scoped_release> lock;
+    explicit Released(const Network& network) {
+      if (network.operations() > WORTH_RELEASING) lock.emplace();
+    }
+  };
+  static constexpr Int WORTH_RELEASING = Int(1) << 18;  // multiply-adds, which take about 10 microseconds
+
+  std::shared_ptr<Runner> runner_;
+  Out<1> state_;
+  Int threads_;
+  Block spare_;  // where a step writes the next state
 };
 
 Int draw_one(const Kernel& kernel, const In<1>& logits, double uniform, float factor, Int top_k, double top_p, Int never) {
@@ -376,19 +439,23 @@ NB_MODULE(_kernel, m) {
            nb::arg("beta_square"), nb::arg("epsilon"), nb::arg("threads"))
       .def("draw", draw_one, nb::kw_only(), nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("never"))
+      .def("rank", rank, nb::kw_only(), nb::arg("log_probabilities"), nb::arg("k"), nb::arg("never"), nb::arg("names"), nb::arg("found"))
       .def("peak", peak, nb::kw_only(), nb::arg("threads"));
   nb::class_<Runner>(m, "Network")
       .def(nb::init<const Kernel&, bool, bool, int, const Parameters&, const In<2>&, const In<2>&, const In<1>&, Int>(),
            nb::kw_only(), nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
            nb::arg("embedding"), nb::arg("weight"), nb::arg("bias"), nb::arg("tabled"))
       .def_prop_ro("state_size", &Runner::state_size)
-      .def("step", &Runner::step, nb::kw_only(), nb::arg("token"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("log_probabilities").noconvert(),
-           nb::arg("threads"))
       .def("forward", &Runner::forward, nb::kw_only(), nb::arg("tokens"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("y").noconvert().none(),
            nb::arg("threads"))
       .def("logits", &Runner::logits, nb::kw_only(), nb::arg("hidden"), nb::arg("logits").noconvert(), nb::arg("log"), nb::arg("threads"))
       .def("generate", &Runner::generate, nb::kw_only(), nb::arg("uniforms"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("never"), nb::arg("end").noconvert(), nb::arg("start"), nb::arg("state").noconvert(), nb::arg("tokens").noconvert(), nb::arg("threads"));
+  nb::class_<Position>(m, "Position")
+      .def(nb::init<std::shared_ptr<Runner>, Out<1>, Int>(), nb::kw_only(), nb::arg("network"), nb::arg("state").noconvert(), nb::arg("threads"))
+      .def("read", &Position::read, nb::arg("token"))
+      .def("predict", &Position::predict, nb::arg("log_probabilities").noconvert())
+      .def("rank", &Position::rank, nb::arg("k"), nb::arg("never"), nb::arg("names"), nb::arg("found"));
   m.def("kernels", &kernels, nb::rv_policy::reference);
   m.def("share_threads", &share_threads);
 }

@@ -27,6 +27,28 @@ bool finite(const float* x, Int n) {
   return zero == 0.0f;
 }
 
+std::vector<Int> largest(const float* values, Int V, Int k, Int never) {
+  constexpr Int FEW = 32;
+  std::vector<Int> found;
+  const auto before = [&](Int a, Int b) { return values[a] != values[b] ? values[a] > values[b] : a < b; };
+  if (k <= FEW) {
+    // one pass, which puts each class into its place among the best so far
+    found.reserve(k + 1);
+    for (Int v = 0; v < V; ++v) {
+      if (v == never || ((Int)found.size() == k && !(values[v] > values[found.back()]))) continue;
+      found.insert(std::upper_bound(found.begin(), found.end(), v, before), v);
+      if ((Int)found.size() > k) found.pop_back();
+    }
+    return found;
+  }
+  for (Int v = 0; v < V; ++v)
+    if (v != never) found.push_back(v);
+  const Int kept = std::min(k, (Int)found.size());
+  std::partial_sort(found.begin(), found.begin() + kept, found.end(), before);
+  found.resize(kept);
+  return found;
+}
+
 Int draw(const Kernel& kernel, const float* logits, Int V, const Sampling& how, double uniform, float* weights) {
   if (how.factor == 0.0f) {
     Int best = how.never == 0 ? 1 : 0;

@@ -23,6 +23,9 @@ struct Sampling {
 //   weights  scratch [V]
 Int draw(const Kernel&, const float* logits, Int V, const Sampling&, double uniform, float* weights);
 
+// Returns the classes of the k largest values [V] but `never`, largest first, equal ones in order; fewer if there are fewer.
+std::vector<Int> largest(const float* values, Int V, Int k, Int never);
+
 // Returns whether all numbers of x [n] are finite.
 bool finite(const float* x, Int n);
 
@@ -41,6 +44,8 @@ class Network {
   Int state_size() const { return state_size_; }
   Int classes() const { return V_; }
   Int units() const { return H_; }
+  // Multiply-adds of one step and its logits.
+  Int operations() const { return weights_ + V_ * H_; }
 
   // Reads tokens and returns whether every output is finite.
   //   tokens  in [T, B]

@@ -141,6 +141,27 @@ class Kernel:
         never: int,
     ) -> int:
         """Return the class drawn from ``logits [V]`` by one random number from 0 to 1."""
+    def rank(
+        self,
+        *,
+        log_probabilities: np.ndarray,
+        k: int,
+        never: int,
+        names: tuple[str, ...],
+        found: list[tuple[str, float]],
+    ) -> float:
+        """Append the `k` most probable tokens but `never` to `found`, best first, with their probabilities.
+
+        Args:
+            log_probabilities: ``[V]``, all finite.
+            k: how many; there may be fewer.
+            never: the token that is left out.
+            names: the name of each token.
+            found: the list.
+
+        Returns:
+            The probability of `never`.
+        """
     def peak(self, *, threads: int) -> float:
         """Return the measured multiply-adds of the processor, in floating-point operations a second."""
 
@@ -177,16 +198,6 @@ class Network:
         """
     @property
     def state_size(self) -> int: ...
-    def step(
-        self,
-        *,
-        token: int,
-        before: np.ndarray,
-        after: np.ndarray,
-        log_probabilities: np.ndarray,
-        threads: int,
-    ) -> bool:
-        """Read one token; write after and log_probabilities. Return whether all are finite."""
     def forward(
         self,
         *,
@@ -214,6 +225,20 @@ class Network:
         threads: int,
     ) -> bool:
         """Draw a token for each of ``uniforms [N]``; write state and tokens. Return whether all is finite."""
+
+class Position:
+    """The position of one stream in its text, on the memory of an array ``[S]``."""
+
+    def __init__(self, *, network: Network, state: np.ndarray, threads: int) -> None:
+        """Step from and to `state`, which lives as long as the position."""
+    def read(self, token: int) -> bool:
+        """Read one token. Return whether all is finite; if not, the state stays as it was."""
+    def predict(self, log_probabilities: np.ndarray) -> bool:
+        """Write the log probabilities ``[V]`` of the next token. Return whether all are finite."""
+    def rank(
+        self, k: int, never: int, names: tuple[str, ...], found: list[tuple[str, float]]
+    ) -> float:
+        """Rank the next tokens as `Kernel.rank`; return a negative number if not all are finite."""
 
 CELLS: tuple[tuple[str, str, int, int, bool], ...]
 """For each cell: name, activation, number of gates, number of states, whether it has recurrent weights."""

@@ -345,11 +345,15 @@ def test_the_kernel_refuses_bad_arguments(make: Callable[..., Model], kernel: An
                 call()
     with pytest.raises(ValueError, match="states"):
         packed.forward(tokens=np.array([[1]]), **states)
+    position = network.position(state[0])
+    assert position is not None
     with pytest.raises(ValueError, match="token: "):
-        packed.step(
-            token=11,
-            before=state[0],
-            after=state[1],
-            log_probabilities=np.empty(11, np.float32),
-            threads=1,
-        )
+        position.read(11)
+    with pytest.raises(ValueError, match="log_probabilities"):
+        position.predict(np.empty(10, np.float32))
+    names = network.model.codec.tokens
+    for k, never, known in ((0, 0, names), (1, 11, names), (1, 0, names[1:])):
+        with pytest.raises(ValueError, match="names"):
+            position.rank(k, never, known, [])
+    with pytest.raises(ValueError, match="state"):
+        network.position(np.empty(3, np.float32))

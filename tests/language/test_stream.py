@@ -19,6 +19,7 @@ from elman.files.model import Model
 from elman.language import network as module
 from elman.language.network import Network
 from elman.language.stream import Stream
+from elman.text.words import UNKNOWN_ID
 from factories import CELL_NAMES
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -411,8 +412,46 @@ def test_a_state_with_any_numbers_gives_finite_answers(
     assert np.isfinite(stream.feed("ab").probabilities).all()
 
 
+def test_one_token_is_read_as_in_a_longer_text(make: Callable[..., Model]) -> None:
+    model = make("lstm")
+    tokens = model.codec.tokens
+    names = [name for name in tokens if len(name) == 1]
+    whole = Stream(model).feed("".join(names))
+    by_text, by_number, by_array = (Stream(model) for _ in range(3))
+    for name in names * 2:  # the second time it is remembered
+        if name == names[0]:
+            for stream in (by_text, by_number, by_array):
+                stream.reset()
+        by_text.feed(name)
+        by_number.feed(tokens.index(name))
+        by_array.feed(np.array([tokens.index(name)]))
+    for stream in (by_text, by_number, by_array):
+        np.testing.assert_allclose(stream.probabilities, whole.probabilities, rtol=1e-6)
+        assert stream.predict(3) == by_text.predict(3)
+        assert repr(stream) == repr(whole)
+    # tokens outside the vocabulary are counted, however they are named
+    for unknown in (UNKNOWN_ID, np.int64(UNKNOWN_ID), "☃", [UNKNOWN_ID]):
+        by_text.feed(unknown)
+    assert by_text.unknown == 4
+
+
+def test_predictions_are_the_largest_probabilities(make: Callable[..., Model]) -> None:
+    stream = Stream(make("lstm")).feed("ab")
+    probabilities = stream.probabilities
+    order = np.argsort(-probabilities, kind="stable")
+    expected = [int(number) for number in order if number != UNKNOWN_ID]
+    for k in (1, 2, len(expected), len(expected) + 5):
+        found = stream.predict(k)
+        assert [name for name, _ in found] == [stream.codec.tokens[n] for n in expected[:k]]
+        np.testing.assert_allclose([p for _, p in found], probabilities[expected[:k]], rtol=1e-6)
+        assert found.unknown_probability == pytest.approx(probabilities[UNKNOWN_ID], rel=1e-6)
+    with pytest.raises(OptionError):
+        stream.predict(0)
+    assert stream.predict(int(np.int64(2))) == stream.predict(2)
+
+
 @pytest.mark.parametrize(
-    "tokens", [[-1], [99], [1.5], ["a"], [[1, 2]], [True], [1, [2]], [2**70], 5, None]
+    "tokens", [[-1], [99], [1.5], ["a"], [[1, 2]], [True], [1, [2]], [2**70], 5.0, 99, True, None]
 )
 def test_bad_tokens_are_refused(make: Callable[..., Model], tokens: Any) -> None:
     stream = Stream(make("rnn")).feed("ab")

@@ -27,6 +27,7 @@ from elman.errors import KernelWarning, MissingDependencyError, OptionError, pri
 if TYPE_CHECKING:
     from elman._kernel import Kernel as Kernel
     from elman._kernel import Network as Network
+    from elman._kernel import Position as Position
     from elman._kernel import Saved as Saved
 
 
@@ -260,6 +261,13 @@ def network_type() -> type[Network]:
     from elman import _kernel
 
     return _kernel.Network
+
+
+def position_type() -> type[Position]:
+    """Return the class of the position of one stream in the kernel."""
+    from elman import _kernel
+
+    return _kernel.Position
 
 
 def share_threads() -> None:

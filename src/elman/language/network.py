@@ -251,23 +251,12 @@ class Network:
         y = x.reshape(T, B, H)
         return y, np.concatenate([*after, y[-1]], axis=1)
 
-    def step(
-        self, token: int, state: np.ndarray, after: np.ndarray, log_probabilities: np.ndarray
-    ) -> None:
-        """Read one token from ``state [S]``; write the new state and ``log_probabilities [V]``."""
-        kernel = self._kernel
-        # The fast path: one call of the kernel, which allocates nothing.
-        if kernel is not None and kernel.step(
-            token=token,
-            before=state,
-            after=after,
-            log_probabilities=log_probabilities,
-            threads=self._threads,
-        ):
-            return
-        _, states = self.forward(np.array([[token]]), state[None])
-        after[:] = states[0]
-        log_probabilities[:] = self.log_probabilities(self.output(after)[None])[0]
+    def position(self, state: np.ndarray) -> native.Position | None:
+        """Return a position that the kernel moves on in ``state [S]`` itself; None without the kernel."""
+        if self._kernel is None:
+            return None
+        position = native.position_type()
+        return position(network=self._kernel, state=state, threads=self._threads)
 
     def generate(
         self, state: np.ndarray, uniforms: np.ndarray, settings: DrawSettings

@@ -99,6 +99,13 @@ class StreamPool:
         if not listed or len(readables) != len(indices):
             got = f"{len(readables)}" if listed else type(readables).__name__
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(indices)}")
+        tokens = [self.codec.ordinary_token(readable) for readable in readables]
+        if None not in tokens and len(tokens):
+            # one token for each stream: a single step
+            numbers = np.array([tokens], np.int64)
+            _, self._states[indices] = self.network.forward(numbers, self._states[indices])
+            self._last[indices] = numbers[0]
+            return self
         lines = [token_numbers(self.codec, readable) for readable in readables]
         unknown = [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
         # These are copies. They are kept only if reading succeeds.
@@ -181,7 +188,7 @@ class StreamPool:
         """Return a copy of stream `i` as an independent `Stream`; raises OptionError."""
         i = whole_number("stream", i, 0, len(self) - 1)
         stream = Stream(self.network)
-        stream._state = self._states[i].copy()
+        stream._state[:] = self._states[i]
         if self._last[i] >= 0:
             stream._last = int(self._last[i])
         stream.unknown = int(self.unknown[i])

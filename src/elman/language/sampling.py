@@ -64,7 +64,9 @@ class Predictions(list[tuple[str, float]]):
     unknown_probability: float
     """The probability of all tokens outside the vocabulary (`<unk>`, which is not in the list)."""
 
-    def __init__(self, tokens: Iterable[tuple[str, float]], unknown_probability: float) -> None:
+    def __init__(
+        self, tokens: Iterable[tuple[str, float]] = (), unknown_probability: float = 0.0
+    ) -> None:
         super().__init__(tokens)
         self.unknown_probability = unknown_probability
 
@@ -92,6 +94,17 @@ class Predictions(list[tuple[str, float]]):
 def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
     """Return the `k` most probable tokens by ``log_probabilities [V]``, best first, without `<unk>`."""
     # <unk> stands for many words, so it is never offered as a prediction.
+    kernel = native.kernel() if log_probabilities.dtype == np.float32 else None
+    if kernel is not None:
+        found = Predictions()
+        found.unknown_probability = kernel.rank(
+            log_probabilities=np.ascontiguousarray(log_probabilities),
+            k=k,
+            never=UNKNOWN_ID,
+            names=codec.tokens,
+            found=found,
+        )
+        return found
     without_unknown = log_probabilities.copy()
     without_unknown[UNKNOWN_ID] = -np.inf
     chosen = best(without_unknown, min(k, len(without_unknown) - 1))

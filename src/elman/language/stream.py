@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<4sBiB32s")
 _MAGIC, _FORMAT_VERSION = b"ELST", 1
 
-Readable: TypeAlias = str | Sequence[int] | np.ndarray
-"""A text, or the numbers of its tokens."""
+Readable: TypeAlias = str | int | np.integer | Sequence[int] | np.ndarray
+"""A text, the numbers of its tokens, or the number of one token."""
 
 
 def network_of(model: Model | Network) -> Network:
@@ -44,7 +44,7 @@ def network_of(model: Model | Network) -> Network:
 
 
 def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
-    """Return the token numbers, int64 ``[N]``, of a text or of a sequence of token numbers.
+    """Return the token numbers, int64 ``[N]``, of a text, a sequence of token numbers, or a single one.
 
     Raises InputError for anything else, and for numbers outside the vocabulary.
     """
@@ -54,6 +54,8 @@ def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
     if isinstance(readable, bytes | bytearray):
         got, remedy = type(readable).__name__, "decode bytes first"
         raise InputError("tokens", got=got, expected=expected, remedy=remedy)
+    if isinstance(readable, int | np.integer) and not isinstance(readable, bool):
+        readable = [int(readable)]
     try:
         numbers = np.asarray(readable)
     except (ValueError, OverflowError) as error:
@@ -143,6 +145,8 @@ class Stream:
             settings = adaptation_of(adapt, self.network.model.codec.level)
             self.network = self._adapted = AdaptedNetwork(self.network, settings)
         self.codec: TextCodec = self.network.model.codec
+        self._state = self.network.start.copy()
+        self._step_in_place()
         self.reset()
 
     def __repr__(self) -> str:
@@ -159,37 +163,63 @@ class Stream:
 
     def _restart(self) -> None:
         self._last: int | None = None
-        self._state = self.network.start.copy()
-        self._spare = np.empty_like(self._state)
+        self._state[:] = self.network.start
+
+    def _step_in_place(self) -> None:
+        """Let the kernel read single tokens in the memory of `_state`, which then never moves."""
+        self._position = self.network.position(self._state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_position": None}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self._step_in_place()
 
     def fork(self) -> Stream:
         """Return a new stream that has read the same and goes on independently."""
-        # __init__ would compute a new start state; everything but the two buffers can be shared.
+        # __init__ would compute a new start state; everything but the state can be shared.
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
         if self._adapted is not None:
             other.network = other._adapted = self._adapted.fork()
-        other._state, other._spare = self._state.copy(), np.empty_like(self._state)
+        other._state = self._state.copy()
+        other._step_in_place()
         return other
 
     def feed(self, readable: Readable) -> Stream:
-        """Read a text or token numbers; return self.
+        """Read a text, token numbers, or the number of one token; return self.
 
         A token outside the vocabulary is read as `<unk>` and counted in `unknown`. Raises InputError for
         numbers outside the vocabulary.
         """
+        # Most calls read one token, which needs no array.
+        token = self.codec.ordinary_token(readable)
+        if token is None or self._adapted is not None:
+            return self._feed(readable)
+        self._read_token(token)
+        return self
+
+    def _read_token(self, token: int) -> None:
+        if self._position is None or not self._position.read(token):
+            self._state[:] = self.network.read(np.array([token]), self._state)
+        self._last = token
+
+    def _feed(self, readable: Readable) -> Stream:
         numbers = token_numbers(self.codec, readable)
+        if isinstance(readable, str):
+            self.codec.remember_token(readable, numbers)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
         if self._adapted is not None:
             # It learns from every line, also from those whose state is forgotten.
-            _, self._state = self._adapted.learn(numbers, self._state)
+            _, self._state[:] = self._adapted.learn(numbers, self._state)
             if len(numbers):
                 self._last = None if numbers[-1] == self.codec.end_id else int(numbers[-1])
             return self
         if begin := self.codec.document_start(numbers):
             self._restart()  # the start of a line forgets all lines before it
         if begin < len(numbers):
-            self._state = self.network.read(numbers[begin:], self._state)
+            self._state[:] = self.network.read(numbers[begin:], self._state)
             self._last = int(numbers[-1])
         return self
 
@@ -221,20 +251,9 @@ class Stream:
             raise InputError(
                 "out", got=getattr(out, "shape", type(out).__name__), expected=expected
             )
-        if self._adapted is not None:
-            self.feed([token])
+        self.feed(token)
+        if self._position is None or not self._position.predict(out):
             out[:] = self._log_probabilities()
-            return out
-        if token == UNKNOWN_ID:
-            self.unknown += 1
-        if token == self.codec.end_id:
-            self._restart()
-            out[:] = self._log_probabilities()
-            return out
-        # The new state is written into the spare buffer, then the two change roles: nothing is allocated.
-        self.network.step(token, self._state, self._spare, out)
-        self._state, self._spare = self._spare, self._state
-        self._last = token
         return out
 
     @property
@@ -252,7 +271,14 @@ class Stream:
         `<unk>` is never among them, and the others do not get its share of the probability. If documents
         are lines, `<end>` stands for the end of the line. Raises OptionError.
         """
-        k = whole_number("k", k, 1)
+        if type(k) is not int or k < 1:
+            k = whole_number("k", k, 1)
+        if self._position is not None:
+            found = Predictions()
+            share = self._position.rank(k, UNKNOWN_ID, self.codec.tokens, found)
+            if share >= 0:
+                found.unknown_probability = share
+                return found
         return ranked(self.codec, self._log_probabilities(), k)
 
     def generate(self, n: int, seed: int | None = None, **sampling: Unpack[SamplingOptions]) -> str:
@@ -304,8 +330,7 @@ class Stream:
             if token == self.codec.end_id:
                 self._restart()
             else:
-                self._state = self.network.read(np.array([token]), self._state)
-                self._last = token
+                self._read_token(token)
             yield piece
 
     def beam(self, n: int, width: int = 10) -> list[tuple[str, float]]:
@@ -359,8 +384,7 @@ class Stream:
 
     @state.setter
     def state(self, state: bytes) -> None:
-        self._state, self._last = _state_from_bytes(self.network, state)
-        self._spare = np.empty_like(self._state)
+        self._state[:], self._last = _state_from_bytes(self.network, state)
         self.unknown = 0
 
 
