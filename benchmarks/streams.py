@@ -22,7 +22,7 @@ from elman.language.sampling import generator
 from elman.language.stream import Stream
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["cases", "generation", "pool", "step"]
+__all__ = ["cases", "generation", "natural", "pool", "step"]
 
 STEPS = 200
 COMPARED = 50
@@ -207,6 +207,56 @@ def step(H: int, settings: Settings) -> Prepared:
     return Prepared(rows, sides, agreement, left_out, after=lambda: torch.set_num_threads(threads))
 
 
+def natural(H: int, settings: Settings, k: int = 5) -> Prepared:
+    """Compare `feed(character)` and `predict(k)` with a step of ONNX Runtime and a sort of its result."""
+    del settings
+    model = random_model("lstm", H)
+    names = model.codec.tokens
+    numbers = np.random.default_rng(0).integers(1, len(names), STEPS)
+    texts = [names[number] for number in numbers.tolist()]
+    as_numpy = [np.array([[number]]) for number in numbers.tolist()]
+    sides: dict[str, Side] = {}
+    agreement = {}
+
+    def answers(stream: peers.OrtStream, token: np.ndarray) -> list[tuple[str, float]]:
+        out = stream.step(token).reshape(-1)
+        out[UNKNOWN_ID] = -np.inf
+        return [(names[i], float(np.exp(out[i]))) for i in np.argsort(-out)[:k].tolist()]
+
+    expected: list[list[tuple[str, float]]] = []
+    for name, stream in _ort_streams(model).items():
+        stream.reset()
+        expected = [answers(stream, token) for token in as_numpy[:COMPARED]]
+
+        def theirs(stream: peers.OrtStream = stream) -> None:
+            for token in as_numpy:
+                answers(stream, token)
+
+        sides[name] = Side(theirs, STEPS)
+    for name, network in _networks(model).items():
+        reader = _from_zeros(network)
+        found = [reader.feed(text).predict(k) for text in texts[:COMPARED]]
+        if expected and "bf16" not in name:
+            pairs = [
+                {"probabilities": np.array([[share for _, share in row] for row in rows])}
+                for rows in (found, expected)
+            ]
+            agreement[name] = agree(*pairs, _allowed(H, len(names), COMPARED))
+
+        def ours(reader: Stream = reader) -> None:
+            for text in texts:
+                reader.feed(text)
+                reader.predict(k)
+
+        sides[name] = Side(ours, STEPS)
+    marks = {64: (3.0, 5.0), 128: (2.5, 4.0), 256: (2.0, 3.0)}.get(H, (None, None))
+    in_ort = _of(sides, "ort") + _of(sides, "ort bound")
+    count = operations("lstm", 1, 1, H, H, LAYERS) + 2 * H * len(names)
+    title = f"feed a character and predict {k}, H {H}, over ONNX Runtime"
+    rows = [Row(title, _of(sides, "elman"), in_ort, *marks, count)]
+    return Prepared(rows, sides, agreement, peers.missing("onnxruntime"))
+
+
 class OrtWriter:
     """Generate text in a Python loop: ONNX Runtime computes the steps, numpy draws the tokens."""
 
@@ -338,6 +388,7 @@ def cases() -> list[Case]:
     """Return all cases of streams."""
     return [
         *(Case(f"stream {H}", functools.partial(step, H)) for H in (64, 128, 256, 512)),
+        *(Case(f"natural {H}", functools.partial(natural, H)) for H in (64, 128, 256)),
         *(Case(f"generate {H}", functools.partial(generation, H)) for H in (128, 256)),
         Case("pool", pool),
     ]
