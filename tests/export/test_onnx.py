@@ -88,8 +88,40 @@ def test_the_command_writes_checked_files_with_their_vocabulary(
         assert b"excerpt" not in file.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("form", "options", "suffixes"),
+    [
+        ("onnx", [], [".onnx", "-step.onnx"]),
+        ("c", [], [".c", ".h"]),
+        ("c", ["--int8"], [".c", ".h"]),
+        ("html", [], [".html"]),
+    ],
+)
+def test_every_form_has_its_command(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+    options: list[str],
+    suffixes: list[str],
+) -> None:
+    path = tmp_path / "m.safetensors"
+    make_model("lstm").save(path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(path), f"--{form}", *options])
+    assert not stopped.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        str(tmp_path / f"m{end}") for end in suffixes
+    ]
+    for end, line in zip(suffixes, lines, strict=True):
+        assert f"{(tmp_path / f'm{end}').stat().st_size:,} bytes" in line
+
+
 def test_an_export_needs_a_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["export", str(tmp_path / "m.safetensors")])
     assert ended.value.code == 2
-    assert "form of the export: got nothing; expected one of --onnx" in capsys.readouterr().err
+    assert (
+        "form of the export: got nothing; expected one of --onnx, --c, --html"
+        in capsys.readouterr().err
+    )

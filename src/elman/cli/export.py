@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,13 @@ def export(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="ONNX files, for whole sequences and single steps")
     ] = False,
+    c: Annotated[bool, typer.Option("--c", help="a C99 file and its header")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="a page in one file, which needs no server")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="with --c: weights as integers of 8 bits")
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="file to write (default: named after the model)"),
@@ -24,16 +32,20 @@ def export(
     json_: Json = False,
 ) -> None:
     """Write a model in a form that runs without Python: the vocabulary and labels can be read in it."""
-    asked = [name for name, wanted in {"onnx": onnx}.items() if wanted]
+    asked = [name for name, wanted in {"onnx": onnx, "c": c, "html": html}.items() if wanted]
+    from elman.export import write_c
     from elman.export.forms import FORMS
 
     if len(asked) != 1:
         options = ", ".join(f"--{name}" for name in FORMS)
         got = " and ".join(f"--{name}" for name in asked) or "nothing"
         raise OptionError("form of the export", got=got, expected=f"one of {options}")
+    if int8 and not c:
+        raise OptionError("--int8", got=f"--{asked[0]}", expected="--c")
     form = FORMS[asked[0]]
     path = Path(model).with_suffix(form.suffix) if output is None else output
-    files = form.write(load(model).predictor.model, path)
+    write = partial(write_c, int8=True) if int8 else form.write
+    files = write(load(model).predictor.model, path)
     if json_:
         print_json({"files": [str(file) for file in files]})
         return

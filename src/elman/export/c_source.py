@@ -17,6 +17,7 @@ from elman.cells import Cell, find
 from elman.engine.layers import member_arrays
 from elman.errors import OptionError
 from elman.export.c_weights import PADDED_COLUMNS, Constants, block_size
+from elman.export.refusal import check_holds
 from elman.files.atomic import atomic_write
 from elman.files.model import Model
 from elman.labels.codec import SequenceCodec
@@ -43,7 +44,7 @@ class Source:
     """Bytes of an elman_state."""
 
 
-def write_c(model: Model, path: str | Path, *, int8: bool = False) -> tuple[Source, Path, Path]:
+def write_c(model: Model, path: str | Path, *, int8: bool = False) -> list[Path]:
     """Write a model as C: the files ``path``.c and ``path``.h.
 
     Args:
@@ -52,10 +53,11 @@ def write_c(model: Model, path: str | Path, *, int8: bool = False) -> tuple[Sour
         int8: Whether to store weights as integers of 8 bits, with one scale for each row.
 
     Returns:
-        The source, and the paths of both files.
+        The paths of both files.
 
     Raises:
-        OptionError: A step of the model cannot be computed from its state and the input alone.
+        InputError: A step of the model cannot be computed from its state and the input alone.
+        OptionError: The name of the file cannot stand in C.
         OutputError: A file cannot be written.
     """
     path = Path(path)
@@ -67,13 +69,12 @@ def write_c(model: Model, path: str | Path, *, int8: bool = False) -> tuple[Sour
     code, header = (stem.parent / f"{stem.name}{suffix}" for suffix in (".c", ".h"))
     atomic_write(header, source.header.encode())
     atomic_write(code, source.code.encode())
-    return source, code, header
+    return [code, header]
 
 
 def c_source(model: Model, name: str, *, int8: bool = False) -> Source:
     """Return a model as C, in files called `name`; the arguments and errors are those of `write_c`."""
-    if problem := _problem(model):
-        raise OptionError("C code", got=problem, expected="a model that reads step by step")
+    check_holds("c", _problem(model))
     config = model.config
     cell = find(config.cell, config.activation)
     rows = [cell.G * config.hidden_size] * config.num_layers + [_answers(model)]
