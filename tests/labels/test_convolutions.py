@@ -90,6 +90,15 @@ def test_ridge_agrees_with_scikit_learn(shape: tuple[int, int]) -> None:
     assert answers == pytest.approx(oracle.predict(X))
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (4, 8)])
+def test_equal_rows_are_answered_by_the_mean(shape: tuple[int, int]) -> None:
+    targets = np.array([[0.0], [1.0], [1.0], [0.0]])
+    fitted = fit_ridge(np.ones(shape, np.float32), targets, np.ones(4), None)
+    assert (fitted.weights.tolist(), fitted.bias.tolist()) == ([[0.0]] * shape[1], [0.5])
+    # the answer for a row without it is the mean of the other three
+    assert fitted.left_out == pytest.approx((targets.sum() - targets) / 3)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_part_learns_and_its_shares_are_exact(channels: int) -> None:
     sequences, labels = waves(60, channels)

@@ -57,6 +57,7 @@ def test_a_word_may_hold_a_space(tmp_path: Path) -> None:
         (b"good 1 x\n", "2 numbers in line 1"),
         (b"good\n", "line 1"),
         (b"good 1 nan\n", "line 1: got a number that is not finite"),
+        (b"good 1 1e300\n", "line 1: got a number that is not finite"),
         (b"zebra 1 2\n", "no vector of a word in the texts"),
         (b"", "no vector of a word in the texts"),
         (binary(VECTORS, b"\n")[:-6], "an end after 2 of 3 words"),

@@ -12,6 +12,8 @@ import numpy as np
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-8, 5))
 """Candidates, as multiples of the mean squared norm of the centred rows of features."""
+# Below this mean squared norm, a strength times the norm could underflow to 0, by which nothing can be divided.
+_SMALLEST_SPREAD = 1e-200
 
 
 class Ridge(NamedTuple):
@@ -59,7 +61,9 @@ def fit_ridge(
         values, vectors = np.linalg.eigh((X.T @ X).astype(np.float64))
         values = values.clip(0)
         scores = X @ vectors
-    unit = max(float(values.sum()) / N, np.finfo(np.float64).tiny)
+    unit = float(values.sum()) / N
+    if unit < _SMALLEST_SPREAD:
+        unit = 1.0  # all rows are equal, so that any strength gives the weights 0
     projected = scores.T @ Y
 
     def residuals(strength: float) -> tuple[np.ndarray, np.ndarray]:

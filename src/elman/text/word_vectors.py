@@ -104,7 +104,8 @@ def _read_text(
         # GloVe has words with spaces in them, so the last `size` fields are the numbers
         word, values = b" ".join(fields[: len(fields) - size]), fields[len(fields) - size :]
         try:
-            vector = np.array(values, np.float32)
+            with np.errstate(over="ignore"):  # `_keep` refuses infinite numbers
+                vector = np.array(values, np.float32)
         except ValueError:
             vector = np.empty(0, np.float32)
         if len(vector) != size or not size or not word:
