@@ -12,7 +12,7 @@ import numpy as np
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-8, 5))
 """Candidates, as multiples of the mean squared norm of the centred rows of features."""
-# Below this mean squared norm, a strength times the norm could underflow to 0, by which nothing can be divided.
+# Below this mean squared norm, a strength times the norm could underflow to 0, a divisor.
 _SMALLEST_SPREAD = 1e-200
 
 
