@@ -276,6 +276,16 @@ def test_the_digest_of_code_changes_with_that_of_its_own_task_alone(
     assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
+@pytest.mark.parametrize("option", ["--seeds", "--steps", "--threads"])
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_numbers_below_one_are_refused_before_training(
+    reproduce: Any, option: str, number: str
+) -> None:
+    code, out, err = reproduce("names", option, number)
+    assert (code, out) == (2, "")
+    assert err == f"elman: {option}: got {number}; expected a whole number from 1\n"
+
+
 def test_another_file_is_refused_in_one_line(reproduce: Any, tmp_path: Path) -> None:
     other = tmp_path / "other"
     (other / "names").mkdir(parents=True)

@@ -46,6 +46,7 @@ def reproduce(
 
     A row that was interrupted goes on where it stopped: finished seeds are kept, and so are checkpoints.
     """
+    from elman.engine.shapes import whole_number
     from elman.reproduce.results import described, measure, read_result
     from elman.reproduce.row import Settings, all_rows, row_of
     from elman.training.options import seconds
@@ -60,6 +61,9 @@ def reproduce(
     row = row_of(name)
     if data is None:
         raise OptionError("--data", got="nothing", expected="the folder of the public data")
+    for option, number in (("--seeds", seeds), ("--steps", steps), ("--threads", threads)):
+        if number is not None:
+            whole_number(option, number, 1)
     budget = seconds(time or row.budget, "--time") if steps is None else None
     settings: Settings = {"time": budget, "steps": steps, "seed": 0, "threads": threads}
     # the folder of the data is not part of the result, which others read
