@@ -250,6 +250,16 @@ def test_a_text_shorter_than_a_segment_teaches_nothing(make: Callable[..., Model
     assert evaluation.weights_loss == pytest.approx(evaluation.loss, abs=FLOAT32)
 
 
+def test_the_sharpest_cache_answers_with_finite_numbers(make: Callable[..., Model]) -> None:
+    model = make("lstm", level="word", scale=0.3)
+    rules = Adaptation(cache_share=0.99, sharpness=1e6)
+    stream = Stream(model, rules).feed("I like my tea ! my tea ( pizza tea")
+    assert np.isfinite(stream.probabilities).all()
+    assert stream.probabilities.sum() == pytest.approx(1, abs=FLOAT32)
+    with pytest.raises(OptionError, match="sharpness: got 1e\\+300; expected a number from 0"):
+        Adaptation(sharpness=1e300)
+
+
 def test_evaluation_shows_what_each_part_brings(make: Callable[..., Model]) -> None:
     predictor = open_language(make("lstm", level="word", scale=0.3))
     text = "I like my tea ! my tea ( pizza tea\n" * 30

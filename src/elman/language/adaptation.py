@@ -33,7 +33,10 @@ class Adaptation(Options):
     cache_share: float = answering(0.0, "share of the cache in the prediction", low=0.0, high=0.99)
     cache_size: int = answering(2000, "tokens in the cache", low=1, high=10**6)
     sharpness: float = answering(
-        0.6, "factor of the similarity of two outputs before the cache's softmax", low=0.0
+        0.6,
+        "factor of the similarity of two outputs before the cache's softmax",
+        low=0.0,
+        high=1e6,  # larger products could overflow float32
     )
 
     def only(self, adapt: str) -> Adaptation:
