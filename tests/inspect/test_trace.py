@@ -420,7 +420,7 @@ def test_end_of_a_long_trace_is_printed(make: Make) -> None:
     assert printed[-1].startswith("h  ")
 
 
-@pytest.mark.parametrize("what", [None, b"abc", 3, [99], [[1]]])
+@pytest.mark.parametrize("what", [None, b"abc", 99, 3.0, [99], [[1]]])
 def test_input_that_is_no_text_is_refused(make: Make, what: Any) -> None:
     with pytest.raises(InputError):
         read_trace(LanguagePredictor(make("gru")), what)

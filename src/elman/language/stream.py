@@ -193,35 +193,38 @@ class Stream:
         A token outside the vocabulary is read as `<unk>` and counted in `unknown`. Raises InputError for
         numbers outside the vocabulary.
         """
+        self._read(readable)
+        return self
+
+    def _read(self, readable: Readable) -> None:
         # Most calls read one token, which needs no array.
         token = self.codec.ordinary_token(readable)
         if token is None or self._adapted is not None:
-            return self._feed(readable)
-        self._read_token(token)
-        return self
+            self._read_all(readable)
+        else:
+            self._read_token(token)
 
     def _read_token(self, token: int) -> None:
         if self._position is None or not self._position.read(token):
             self._state[:] = self.network.read(np.array([token]), self._state)
         self._last = token
 
-    def _feed(self, readable: Readable) -> Stream:
+    def _read_all(self, readable: Readable) -> None:
         numbers = token_numbers(self.codec, readable)
         if isinstance(readable, str):
             self.codec.remember_token(readable, numbers)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
         if self._adapted is not None:
-            # It learns from every line, also from those whose state is forgotten.
-            _, self._state[:] = self._adapted.learn(numbers, self._state)
+            # It learns from every line, also from those whose state is forgotten. It keeps its argument.
+            _, self._state[:] = self._adapted.learn(numbers, self._state.copy())
             if len(numbers):
                 self._last = None if numbers[-1] == self.codec.end_id else int(numbers[-1])
-            return self
+            return
         if begin := self.codec.document_start(numbers):
             self._restart()  # the start of a line forgets all lines before it
         if begin < len(numbers):
             self._state[:] = self.network.read(numbers[begin:], self._state)
             self._last = int(numbers[-1])
-        return self
 
     def step(self, token: int, out: np.ndarray | None = None) -> np.ndarray:
         """Read one token number and return the log probabilities of the next token.
@@ -251,7 +254,7 @@ class Stream:
             raise InputError(
                 "out", got=getattr(out, "shape", type(out).__name__), expected=expected
             )
-        self.feed(token)
+        self._read(token)
         if self._position is None or not self._position.predict(out):
             out[:] = self._log_probabilities()
         return out
