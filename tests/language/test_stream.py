@@ -18,7 +18,9 @@ from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language import network as module
 from elman.language.network import Network
+from elman.language.pool import StreamPool
 from elman.language.stream import Stream
+from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 from factories import CELL_NAMES
 
@@ -435,12 +437,30 @@ def test_one_token_is_read_as_in_a_longer_text(make: Callable[..., Model]) -> No
     assert by_text.unknown == 4
 
 
+def test_short_texts_of_one_token_are_remembered(make: Callable[..., Model]) -> None:
+    model = make("lstm", level="word")
+    codec = model.codec
+    word = codec.tokens[-1]
+    long, several = " " * 100 + word, f"{word} {word}"
+    assert codec.ordinary_token(word) is None
+    StreamPool(model, 2).feed([word, word])
+    for text in (long, several, "☃", f" {word}"):
+        Stream(model).feed(text)
+    number = codec.tokens.index(word)
+    assert [codec.ordinary_token(text) for text in (word, f" {word}", number)] == [number] * 3
+    # a long text would fill the memory, and the others are not one ordinary token
+    for other in (long, several, "☃", UNKNOWN_ID, len(codec), True, float(number), [number]):
+        assert codec.ordinary_token(other) is None
+
+
 def test_predictions_are_the_largest_probabilities(make: Callable[..., Model]) -> None:
-    stream = Stream(make("lstm")).feed("ab")
+    codec = TextCodec("char", ("<unk>", *map(chr, range(33, 80))))
+    stream = Stream(make("lstm", codec=codec)).feed([3, 4])
     probabilities = stream.probabilities
     order = np.argsort(-probabilities, kind="stable")
     expected = [int(number) for number in order if number != UNKNOWN_ID]
-    for k in (1, 2, len(expected), len(expected) + 5):
+    assert len(expected) > 40  # more than the kernel ranks in one pass
+    for k in (1, 2, 32, 33, len(expected), len(expected) + 5):
         found = stream.predict(k)
         assert [name for name, _ in found] == [stream.codec.tokens[n] for n in expected[:k]]
         np.testing.assert_allclose([p for _, p in found], probabilities[expected[:k]], rtol=1e-6)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -21,7 +20,8 @@ from typing_extensions import TypedDict
 from elman.draw.contribution_chart import ContributionChart, Row
 from elman.draw.numbers import aligned, significant
 from elman.draw.pen import signed
-from elman.errors import ShapeError, printable
+from elman.errors import ShapeError
+from elman.explain.input_names import display_name
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, SelfTest
 from elman.tables.frames import Frame, frame
 from elman.tables.json_values import json_fields
@@ -385,22 +385,3 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     def _repr_html_(self) -> str:
         return f"<div>{self.to_svg()}</div>"
-
-
-def display_name(token: str) -> str:
-    r"""Return the name of an input on one line, without characters that control a terminal.
-
-    >>> display_name("\n"), display_name("pizza")
-    ('line end', 'pizza')
-    """
-    return {"\n": "line end", " ": "space"}.get(token) or printable(token, 24)
-
-
-def unknown_words_note(words: Iterable[str], how: str = "read as <unk>") -> str:
-    """Return a sentence that names `words` outside the vocabulary and `how` they were treated; "" for none.
-
-    >>> unknown_words_note(["zork", "blip", "zork"])
-    'Not in the vocabulary, read as <unk>: zork, blip.'
-    """
-    names = ", ".join(printable(word, 24) for word in [*dict.fromkeys(words)][:8])
-    return f"Not in the vocabulary, {how}: {names}." if names else ""

@@ -16,7 +16,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError
 from elman.explain import plausible
 from elman.explain.element_ablation import count_replacements, neighbour_blocks
-from elman.explain.explanation import unknown_words_note
+from elman.explain.input_names import unknown_words_note
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
 from elman.labels.network import NetworkMember, SequenceNetwork

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from elman.engine.passage import Passage
 from elman.language.network import Network
-from elman.language.stream import Readable, token_numbers
+from elman.language.readable import Readable, token_numbers
 from elman.text.vocabulary import TextCodec
 
 MAX_EXPLAINED_TOKENS = 256

@@ -15,11 +15,12 @@ import numpy as np
 from elman.cells import FROZEN, Cell
 from elman.draw.numbers import aligned
 from elman.engine.passage import Passage
-from elman.explain.explanation import DECOMPOSITION, Explanation, display_name
+from elman.explain.explanation import DECOMPOSITION, Explanation
+from elman.explain.input_names import display_name
 from elman.files.model import Model
 from elman.language.context import Context
 from elman.language.explain import explain_language
-from elman.language.stream import Readable
+from elman.language.readable import Readable
 
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor

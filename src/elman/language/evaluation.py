@@ -69,7 +69,7 @@ class NgramComparison:
 
     @property
     def beats_ngram(self) -> bool | None:
-        """Whether the network beats the n-gram model on its test set: significantly, if that was tested."""
+        """Whether the network beats the n-gram model on its test set; if tested, by more than chance."""
         if self.held_out_loss is None or self.ngram_loss is None:
             return None
         if self.ngram_outcome is not None:

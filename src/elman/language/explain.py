@@ -26,14 +26,14 @@ from elman.explain.explanation import (
     LEFT_OUT,
     REPLACEMENT,
     Explanation,
-    unknown_words_note,
 )
 from elman.explain.gradients import ScoreFunction, held_note, slopes_between
+from elman.explain.input_names import unknown_words_note
 from elman.explain.question import Question, Shares
 from elman.language.context import Context
+from elman.language.readable import Readable
 from elman.language.replacement import Replacements
 from elman.language.sampling import Predictions, ranked
-from elman.language.stream import Readable
 from elman.text.vocabulary import END, TextCodec
 from elman.text.words import UNKNOWN, UNKNOWN_ID, word_groups
 

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike
 from elman.errors import InputError
 from elman.inspect.memory import Cuts, spread_evenly, total_variation
 from elman.language.network import Network
-from elman.language.stream import Readable, Stream, token_numbers
+from elman.language.readable import Readable, token_numbers
+from elman.language.stream import Stream
 from elman.text.words import UNKNOWN_ID
 
 GENERATED_TOKENS = 1000

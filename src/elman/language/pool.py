@@ -11,8 +11,9 @@ from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language.network import Network
+from elman.language.readable import Readable, token_numbers
 from elman.language.sampling import Predictions, Sampling, SamplingOptions, generator, ranked
-from elman.language.stream import Readable, Stream, network_of, token_numbers
+from elman.language.stream import Stream, network_of
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 

@@ -19,8 +19,9 @@ from elman.language.config import NetworkConfig
 from elman.language.evaluation import Evaluation, NgramComparison
 from elman.language.network import Network
 from elman.language.pool import StreamPool
+from elman.language.readable import Readable
 from elman.language.sampling import GenerationOptions, Predictions
-from elman.language.stream import Readable, Score, Stream
+from elman.language.stream import Score, Stream
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from elman.errors import InputError
 from elman.files.model import Model
 from elman.language.adaptation import Adapt, Adaptation, adaptation_of
 from elman.language.network import Network
+from elman.language.readable import Readable, token_numbers
 from elman.language.sampling import (
     MAX_BEAM_WIDTH,
     Predictions,
@@ -25,7 +26,7 @@ from elman.language.sampling import (
 )
 from elman.tables.frames import frame
 from elman.text.vocabulary import TextCodec
-from elman.text.words import UNKNOWN_ID, plain_line_ends
+from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
     from elman.language.adapted_network import AdaptedNetwork
@@ -34,46 +35,10 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<4sBiB32s")
 _MAGIC, _FORMAT_VERSION = b"ELST", 1
 
-Readable: TypeAlias = str | int | np.integer | Sequence[int] | np.ndarray
-"""A text, the numbers of its tokens, or the number of one token."""
-
 
 def network_of(model: Model | Network) -> Network:
     """Return the network of a model; a network is returned as it is."""
     return model if isinstance(model, Network) else Network(model)
-
-
-def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
-    """Return the token numbers, int64 ``[N]``, of a text, a sequence of token numbers, or a single one.
-
-    Raises InputError for anything else, and for numbers outside the vocabulary.
-    """
-    if isinstance(readable, str):
-        return codec.encode(plain_line_ends(readable))
-    expected = f"text, or token numbers from 0 to {len(codec) - 1}"
-    if isinstance(readable, bytes | bytearray):
-        got, remedy = type(readable).__name__, "decode bytes first"
-        raise InputError("tokens", got=got, expected=expected, remedy=remedy)
-    if isinstance(readable, int | np.integer) and not isinstance(readable, bool):
-        readable = [int(readable)]
-    try:
-        numbers = np.asarray(readable)
-    except (ValueError, OverflowError) as error:
-        raise InputError("tokens", got=error, expected=expected) from None
-    if numbers.ndim == 1 and not numbers.size:
-        return numbers.astype(np.int64)
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        got, remedy = f"{numbers.dtype.name} {list(numbers.shape)}", ""
-        # Name what the user passed by mistake: a single number, or a list of texts.
-        if not numbers.ndim:
-            got = type(readable).__name__
-        elif numbers.dtype.kind == "U":
-            got, remedy = f"a list of {len(numbers)} texts", "pass one text at a time"
-        raise InputError("tokens", got=got, expected=expected, remedy=remedy)
-    outside = (numbers < 0) | (numbers >= len(codec))
-    if outside.any():
-        raise InputError("tokens", got=int(numbers[outside][0]), expected=expected)
-    return numbers.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +176,6 @@ class Stream:
 
     def _read_all(self, readable: Readable) -> None:
         numbers = token_numbers(self.codec, readable)
-        if isinstance(readable, str):
-            self.codec.remember_token(readable, numbers)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
         if self._adapted is not None:
             # It learns from every line, also from those whose state is forgotten. It keeps its argument.

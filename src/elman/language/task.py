@@ -179,7 +179,7 @@ class Replacement:
         return asdict(self)
 
     def __str__(self) -> str:
-        from elman.explain.explanation import display_name
+        from elman.explain.input_names import display_name
 
         names = [display_name(row["token"]) for row in self.predictions]
         width = max(map(len, names))

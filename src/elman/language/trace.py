@@ -8,8 +8,8 @@ import numpy as np
 
 from elman.inspect.trace import Trace, check_trace_size
 from elman.language.network import STEPS_PER_CALL, Network
+from elman.language.readable import Readable, token_numbers
 from elman.language.sampling import ranked
-from elman.language.stream import Readable, token_numbers
 from elman.text.words import plain_line_ends
 
 

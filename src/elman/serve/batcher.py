@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from elman.language.network import Network
 from elman.language.pool import StreamPool
+from elman.language.readable import Readable, token_numbers
 from elman.language.sampling import Predictions
-from elman.language.stream import Readable, Stream, token_numbers
+from elman.language.stream import Stream
 from elman.serve.http_errors import StaleError
 
 TOKENS_PER_ROUND = 64

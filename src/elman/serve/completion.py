@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from elman.engine.pauses import pause
 from elman.language.predictor import LanguagePredictor
+from elman.language.readable import token_numbers
 from elman.language.sampling import Sampling, best, generator
-from elman.language.stream import token_numbers
 from elman.serve.schema import CompletionRequest
 
 Prompt: TypeAlias = str | Sequence[int]

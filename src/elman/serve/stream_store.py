@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from elman.language.adaptation import Adapt
-from elman.language.stream import Readable, Stream, token_numbers
+from elman.language.readable import Readable, token_numbers
+from elman.language.stream import Stream
 from elman.serve.batcher import (
     AdaptingBatcher,
     Batcher,

@@ -36,6 +36,8 @@ UNICODE_SIZE = 0x110000
 """One more than the largest code point."""
 MAX_KNOWN_PIECES = 200_000
 """The largest number of distinct pieces of text for which results are kept in memory."""
+MAX_REMEMBERED_CHARACTERS = 64
+"""Longest text, white space included, that is remembered as one token."""
 _UNKNOWN_SHARE_TO_WARN = 0.5
 
 
@@ -166,20 +168,22 @@ class TextCodec:
         return {}
 
     def ordinary_token(self, token: object) -> int | None:
-        """Return the number of an ordinary token: of itself, or of a text that `remember_token` was told.
+        """Return the number of one ordinary token without making an array, or None.
 
-        This takes a fraction of a microsecond, where an array of one number takes several.
+        `token` is its number, or a text that `remember_token` has met. None stands for everything else.
         """
         if type(token) is str:
             return self._single_tokens.get(token)
         return token if type(token) is int and token in self.ordinary else None
 
     def remember_token(self, text: str, numbers: np.ndarray) -> None:
-        """Let `ordinary_token` know a text with these ``numbers [N]`` if they are one ordinary token."""
-        if len(numbers) == 1 and numbers[0] in self.ordinary:
+        """Remember for `ordinary_token` a short text whose ``numbers [N]`` are one ordinary token."""
+        if len(numbers) == 1 and len(text) <= MAX_REMEMBERED_CHARACTERS:
+            number = int(numbers[0])
             if len(self._single_tokens) == MAX_KNOWN_PIECES:
                 self._single_tokens.clear()
-            self._single_tokens[text] = int(numbers[0])
+            if number in self.ordinary:
+                self._single_tokens[text] = number
 
     @functools.cached_property
     def _piece_numbers(self) -> _PieceNumbers:
