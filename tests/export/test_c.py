@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -267,6 +268,7 @@ def test_files_hold_nothing_of_the_training(tmp_path: Path) -> None:
     assert (code.name, header.name) == ("net.c", "net.h")
     texts = [file.read_text(encoding="utf-8") for file in (code, header)]
     assert '#include "net.h"' in texts[0]
+    assert re.search(r"Constants: \d+ bytes\. A state: \d+ bytes", texts[1])
     for text in texts:
         assert "secret" not in text
         assert str(tmp_path) not in text

@@ -12,12 +12,14 @@ import onnxruntime as ort
 import pytest
 
 from elman.cli import main
+from elman.errors import InputError
 from elman.export import write_onnx
 from elman.files.model import Model
 from factories import CELLS, make_model, open_language
 
 # Both sides compute in float32, over at most some 100 terms for each number.
 TOLERANCE = 1e-5
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.safetensors"))
 
 
 class Session:
@@ -57,6 +59,21 @@ def check_language(model: Model, folder: Path, seed: int) -> None:
         state = one["new_state"]
         close(one["logits"], expected[:, t])
     close(state, answers["new_state"])
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_models(path: Path, tmp_path: Path) -> None:
+    """Language models answer as in Python; all others are refused in one line, and nothing is written."""
+    model = Model.load(path)
+    if model.config.task == "language":
+        check_language(model, tmp_path, 0)
+        return
+    with pytest.raises(InputError) as refused:
+        write_onnx(model, tmp_path / "m.onnx")
+    assert (
+        str(refused.value) == f"--onnx cannot hold this model: got a model for {model.config.task}"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -125,3 +142,16 @@ def test_an_export_needs_a_form(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "form of the export: got nothing; expected one of --onnx, --c, --html"
         in capsys.readouterr().err
     )
+
+
+def test_the_model_itself_is_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "m.safetensors"
+    make_model("lstm").save(path)
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(path), "--html", "-o", str(path)])
+    assert stopped.value.code == 2
+    assert "--output: got the model itself; expected another file" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -44,6 +44,8 @@ def export(
         raise OptionError("--int8", got=f"--{asked[0]}", expected="--c")
     form = FORMS[asked[0]]
     path = Path(model).with_suffix(form.suffix) if output is None else output
+    if path.resolve() == Path(model).resolve():
+        raise OptionError("--output", got="the model itself", expected="another file")
     write = partial(write_c, int8=True) if int8 else form.write
     files = write(load(model).predictor.model, path)
     if json_:

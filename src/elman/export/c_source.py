@@ -17,7 +17,7 @@ from elman.cells import Cell, find
 from elman.engine.layers import member_arrays
 from elman.errors import OptionError
 from elman.export.c_weights import PADDED_COLUMNS, Constants, block_size
-from elman.export.refusal import check_holds
+from elman.export.refusal import refusal
 from elman.files.atomic import atomic_write
 from elman.files.model import Model
 from elman.labels.codec import SequenceCodec
@@ -74,7 +74,8 @@ def write_c(model: Model, path: str | Path, *, int8: bool = False) -> list[Path]
 
 def c_source(model: Model, name: str, *, int8: bool = False) -> Source:
     """Return a model as C, in files called `name`; the arguments and errors are those of `write_c`."""
-    check_holds("c", _problem(model))
+    if problem := _problem(model):
+        raise refusal("c", problem)
     config = model.config
     cell = find(config.cell, config.activation)
     rows = [cell.G * config.hidden_size] * config.num_layers + [_answers(model)]
@@ -91,8 +92,10 @@ def c_source(model: Model, name: str, *, int8: bool = False) -> Source:
     about = f"/* {config.task}: {summary}; elman {__version__}. See the header. */\n"
     code = code.replace('#include "elman_weights.inc"\n', constants.text)
     code = about + code.replace('#include "elman.h"', f'#include "{name}.h"', 1)
-    header = header.replace('#include "elman_sizes.inc"', lines)
-    return Source(code, header, constants.weight_bytes, _state_bytes(sizes))
+    state_bytes = _state_bytes(sizes)
+    room = f"/* Constants: {constants.weight_bytes} bytes. A state: {state_bytes} bytes, with a long of 8. */"
+    header = header.replace('#include "elman_sizes.inc"', f"{room}\n{lines}")
+    return Source(code, header, constants.weight_bytes, state_bytes)
 
 
 def _problem(model: Model) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from elman.errors import OptionError
+from elman.export.refusal import refusal
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
 from elman.language.network import Network
@@ -48,11 +49,10 @@ class Weights:
 
 
 def described_model(model: Model, name: str) -> dict[str, Any]:
-    """Return a model as JSON for the page; raises OptionError for a model that the page cannot run."""
+    """Return a model as JSON for the page; raises InputError for a model that the page cannot run."""
     config = model.config
     if not isinstance(config, NetworkConfig):
-        got, remedy = f"a model for {config.task}", "elman serve shows every model"
-        raise OptionError("an HTML file", got=got, expected="a language model", remedy=remedy)
+        raise refusal("html", f"a model for {config.task}")
     network = Network(model)
     replies = task_of(model).replies_type(open_model(model))
     here = {"unrolled"}
@@ -75,8 +75,7 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
 def _language(network: Network) -> dict[str, Any]:
     config, codec, arrays = network.model.config, network.model.codec, network.arrays
     if codec.split == "log":
-        got, expected = "a model with split log", "split words or whitespace"
-        raise OptionError("an HTML file", got=got, expected=expected)
+        raise refusal("html", "a vocabulary of log lines (split log)")
     weights = Weights()
     layers = {key: array for key, array in arrays.items() if key.startswith("layers.")}
     # The first layer's sums of every token, where that is smaller than the embedding and its weights.
@@ -103,7 +102,7 @@ def _language(network: Network) -> dict[str, Any]:
     }
 
 
-def _seed(seed: Any) -> list[str]:
+def _seed(seed: int | Sequence[int]) -> list[str]:
     """Return the state and increment of numpy's generator with a seed."""
     state = np.random.default_rng(seed).bit_generator.state["state"]
     return [str(state["state"]), str(state["inc"])]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from elman.draw.style import STYLE
 from elman.export.html_model import described_model
+from elman.files.atomic import atomic_write
 from elman.files.model import Model
 
 # Nothing may be loaded from anywhere; the runtime runs in workers, whose script is in the file.
@@ -33,7 +34,7 @@ def html_page(model: Model, name: str = "model") -> str:
         name: The name of the model on the page.
 
     Raises:
-        OptionError: The page cannot run such a model.
+        InputError: The page cannot run such a model.
     """
     folder = files("elman.serve") / "page"
     described = json.dumps(described_model(model, name), allow_nan=False).replace("<", "\\u003c")
@@ -102,8 +103,9 @@ def write_html(model: Model, path: str | os.PathLike[str]) -> list[Path]:
         The file, as the only item of a list.
 
     Raises:
-        OptionError: The page cannot run such a model.
+        InputError: The page cannot run such a model.
+        OutputError: The file cannot be written.
     """
     path = Path(path)
-    path.write_text(html_page(model, path.stem), "utf-8")
+    atomic_write(path, html_page(model, path.stem).encode())
     return [path]

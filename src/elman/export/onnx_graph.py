@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from elman.cells import Cell
+from elman.engine.kernel import LayerWeights
 from elman.engine.layers import Layer
 
 OPSET = 17
 # The version of the file format that came with opset 17; older runtimes refuse later ones.
 IR_VERSION = 8
-_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 _RECURRENT = {
     # the operator, and the number of our gate at each place in the operator's order
     "rnn": ("RNN", (0,)),
@@ -28,7 +28,7 @@ _RECURRENT = {
 }
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "linear": "Affine"}
 
-Type: TypeAlias = Literal["int64", "float32", "float64"]
+Type: TypeAlias = Literal["int64", "float32"]
 Attribute: TypeAlias = (
     "int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | onnx.GraphProto"
 )
@@ -92,102 +92,63 @@ class Graph:
         """Return `value` in another shape; 0 keeps the size of an axis and -1 takes what remains."""
         return self.op("Reshape", value, self.constant(shape))
 
-    def cast(self, value: str, dtype: Type) -> str:
-        """Return `value` as another type."""
-        return self.op("Cast", value, to=_TYPES[dtype])
-
     def linear(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None) -> str:
         """Return ``x · weightᵀ + bias``, with ``weight [out, in]`` as in PyTorch."""
         product = self.op("MatMul", x, self.constant(weight.T))
         return product if bias is None else self.op("Add", product, self.constant(bias))
 
-    def recurrent(
-        self, layer: Layer, x: str, lengths: str = "", start: Sequence[str] = ()
-    ) -> tuple[str, list[str]]:
-        """Run a recurrent layer over ``x [T, B, I]``.
+    def recurrent(self, layer: Layer, x: str, start: Sequence[str]) -> tuple[str, list[str]]:
+        """Run a recurrent layer forward over ``x [T, B, I]``.
 
         Args:
-            layer: The layer, in one or two directions.
+            layer: The layer, in one direction.
             x: Name of the input.
-            lengths: Name of the sequences' lengths, int64 ``[B]``; empty if all have T steps.
-            start: Names of the start states ``[directions, B, H]``; empty for zeros.
+            start: Names of the start states ``[1, B, H]``.
 
         Returns:
-            Names of the outputs ``[T, B, directions·H]`` and of each last state ``[directions, B, H]``.
+            Names of the outputs ``[T, B, H]`` and of each last state ``[1, B, H]``.
         """
+        (weights,) = layer.directions
         if not layer.cell.recurrent:
-            return self._scanned(layer, x, lengths, start)
+            return self._scanned(weights, x, *start)
         operator, order = _RECURRENT[layer.cell.name]
-        H, D = layer.hidden_size, len(layer.directions)
+        H = layer.hidden_size
 
         def rows(array: np.ndarray | None) -> np.ndarray:
             if array is None:
                 return np.zeros(len(order) * H, np.float32)
             return np.concatenate([np.split(array, len(order))[gate] for gate in order])
 
-        weights = [np.stack([rows(d.weight_ih) for d in layer.directions])]
-        weights += [np.stack([rows(d.weight_hh) for d in layer.directions])]
-        both = [np.concatenate([rows(d.bias_ih), rows(d.bias_hh)]) for d in layer.directions]
-        steps = self.op("Cast", lengths, to=TensorProto.INT32) if lengths else ""
         attributes: dict[str, Attribute] = {"hidden_size": H}
-        if D == 2:
-            attributes["direction"] = "bidirectional"
         if operator == "GRU":
             attributes["linear_before_reset"] = 1
         if operator == "RNN":
-            attributes["activations"] = [_ACTIVATIONS[layer.cell.activation]] * D
+            attributes["activations"] = [_ACTIVATIONS[layer.cell.activation]]
             if layer.cell.activation == "linear":
-                attributes |= {"activation_alpha": [1.0] * D, "activation_beta": [0.0] * D}
-        inputs = [x, *map(self.constant, [*weights, np.stack(both)]), steps, *start]
+                attributes |= {"activation_alpha": [1.0], "activation_beta": [0.0]}
+        biases = np.concatenate([rows(weights.bias_ih), rows(weights.bias_hh)])
+        arrays = [rows(weights.weight_ih), rows(weights.weight_hh), biases]
+        # the operator's arrays have an axis of directions in front, and its empty input is for lengths
+        inputs = [x, *(self.constant(array[None]) for array in arrays), "", *start]
         y, *ends = self.several(operator, 1 + len(layer.cell.states), *inputs, **attributes)
-        # [T, D, B, H] → [T, B, D·H]
-        return self.reshape(self.op("Transpose", y, perm=[0, 2, 1, 3]), 0, 0, D * H), ends
+        # [T, 1, B, H] → [T, B, H]
+        return self.op("Squeeze", y, self.constant([1])), ends
 
-    def _scanned(
-        self, layer: Layer, x: str, lengths: str, start: Sequence[str]
-    ) -> tuple[str, list[str]]:
+    def _scanned(self, weights: LayerWeights, x: str, start: str) -> tuple[str, list[str]]:
         """Run minGRU, for which ONNX has no operator: the loop computes h' = a · h + b."""
-        H, outputs, ends = layer.hidden_size, list[str](), list[str]()
-        one = self.constant([1.0])
-        for number, weights in enumerate(layer.directions):
-            sums = self.linear(x, weights.weight_ih, weights.bias_ih)
-            update, candidate = self.several("Split", 2, sums, axis=2)
-            update = self.op("Sigmoid", update)
-            if lengths:
-                # with an update of 0, the state stays as it is beyond the end of a sequence
-                update = self.op("Mul", update, self.mask(x, lengths))
-            a, b = self.op("Sub", one, update), self.op("Mul", update, candidate)
-            body = self.inside("mingru")
-            h, a_t, b_t = (body.input(body._new_name(), "float32", "batch", H) for _ in range(3))
-            after = body.op("Add", body.op("Mul", a_t, h), b_t)
-            for _ in range(2):
-                body.output(body._new_name(), after, "float32", "batch", H)
-            first = (
-                self.op("Squeeze", start[0], self.constant([0]))
-                if start
-                else self.op(
-                    "ReduceSum",
-                    self.op("Mul", b, self.constant(0.0)),
-                    self.constant([0]),
-                    keepdims=0,
-                )
-            )
-            end, y = self.several(
-                "Scan", 2, first, a, b, body=body.proto(), num_scan_inputs=2,
-                scan_input_directions=[number] * 2, scan_output_directions=[number],
-            )  # fmt: skip
-            outputs.append(y)
-            ends.append(self.op("Unsqueeze", end, self.constant([0])))
-        if len(ends) == 1:
-            return outputs[0], ends
-        return self.op("Concat", *outputs, axis=2), [self.op("Concat", *ends, axis=0)]
-
-    def mask(self, x: str, lengths: str) -> str:
-        """Return 1 at the steps of ``x [T, B, ...]`` that a sequence has and 0 behind them, ``[T, B, 1]``."""
-        T = self.op("Squeeze", self.op("Shape", x, start=0, end=1))
-        steps = self.op("Range", self.constant(0), T, self.constant(1))
-        is_step = self.op("Less", self.reshape(steps, -1, 1), self.reshape(lengths, 1, -1))
-        return self.op("Unsqueeze", self.cast(is_step, "float32"), self.constant([2]))
+        sums = self.linear(x, weights.weight_ih, weights.bias_ih)
+        update, candidate = self.several("Split", 2, sums, axis=2)
+        update = self.op("Sigmoid", update)
+        a = self.op("Sub", self.constant([1.0]), update)
+        b = self.op("Mul", update, candidate)
+        body, H = self.inside("mingru"), len(weights.weight_ih) // 2
+        h, a_t, b_t = (body.input(body._new_name(), "float32", "batch", H) for _ in range(3))
+        after = body.op("Add", body.op("Mul", a_t, h), b_t)
+        for _ in range(2):
+            body.output(body._new_name(), after, "float32", "batch", H)
+        first = self.op("Squeeze", start, self.constant([0]))
+        end, y = self.several("Scan", 2, first, a, b, body=body.proto(), num_scan_inputs=2)
+        return y, [self.op("Unsqueeze", end, self.constant([0]))]
 
     def proto(self) -> onnx.GraphProto:
         """Return the graph as ONNX keeps it."""
@@ -204,8 +165,3 @@ class Graph:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model
-
-
-def state_rows(cell: Cell, layers: int) -> int:
-    """Return the number of rows ``[H]`` in the state of a stream: each state of each layer."""
-    return len(cell.states) * layers

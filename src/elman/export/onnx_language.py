@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from elman.cells import find
 from elman.engine.layers import Layer
-from elman.export.onnx_graph import Graph, state_rows
+from elman.export.onnx_graph import Graph
 from elman.files.container import JsonObject
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
@@ -20,7 +20,7 @@ def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> G
     config, network = model.config, Network(model)
     cell, graph = find(config.cell, config.activation), Graph("text")
     H, V = config.hidden_size, config.vocabulary_size
-    rows = state_rows(cell, config.num_layers)
+    rows = config.num_layers * len(cell.states)
     axes = ("batch",) if single else ("batch", "time")
     tokens = graph.input("tokens", "int64", *axes)
     state = graph.input("state", "float32", "batch", rows, H)
@@ -32,7 +32,7 @@ def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> G
     for k in range(config.num_layers):
         layer = Layer(cell, model.arrays, f"layers.{k}")
         first = k * len(cell.states)
-        y, ends = graph.recurrent(layer, x, start=parts[first : first + len(cell.states)])
+        y, ends = graph.recurrent(layer, x, parts[first : first + len(cell.states)])
         x = graph.op("Add", y, x) if config.residual and k else y
         after += ends
     logits = graph.linear(x, network.head_weight, network.head_bias)

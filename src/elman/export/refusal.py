@@ -5,14 +5,14 @@ from __future__ import annotations
 from elman.errors import InputError
 
 
-def check_holds(form: str, problem: str) -> None:
-    """Raise InputError where a form cannot hold a model, because of a `problem` in words.
+def refusal(form: str, problem: str) -> InputError:
+    """Return the error about the part of a model that a form of export cannot hold.
 
     Args:
         form: Name of the form, such as "onnx".
-        problem: The part of the model that does not fit, or "" if the form can hold it.
+        problem: The part of the model, in words.
 
-    >>> check_holds("onnx", "")
+    >>> print(refusal("onnx", "a forecaster"))
+    --onnx cannot hold this model: got a forecaster
     """
-    if problem:
-        raise InputError(f"--{form} cannot hold this model", got=problem)
+    return InputError(f"--{form} cannot hold this model", got=problem)

@@ -19,7 +19,7 @@ function worker() {
 }
 const [quick, slow] = [worker(), worker()];
 
-// Texts that are generated come token by token; the page stops to read them when it is told to.
+// Generated text comes token by token. When the user stops it, the page reads no further.
 function streamed(asked) {
   const encoder = new TextEncoder();
   let { prompt, n } = asked;

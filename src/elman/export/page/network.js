@@ -44,12 +44,12 @@ export function logSoftmax(logits) {
 const sigmoid = (z) => 0.5 * (Math.tanh(0.5 * z) + 1);
 const ACTIVATIONS = { linear: (z) => z, tanh: Math.tanh, relu: (z) => Math.max(0, z) };
 
-// One direction of a layer; its steps are those of elman/cells.
+// A layer; its steps are those of elman/cells.
 export class Layer {
-  constructor(arrays, name, { cell, activation }, hiddenSize, suffix = "") {
-    const get = (part) => arrays[`${name}.${part}${suffix}`];
-    const [size, zeros] = [GATES[cell] * hiddenSize, new Float32Array(GATES[cell] * hiddenSize)];
-    Object.assign(this, { cell, f: ACTIVATIONS[activation], H: hiddenSize, size });
+  constructor(arrays, name, { cell, activation }, hiddenSize) {
+    const get = (part) => arrays[`${name}.${part}`];
+    const zeros = new Float32Array(GATES[cell] * hiddenSize);
+    Object.assign(this, { cell, f: ACTIVATIONS[activation], H: hiddenSize });
     [this.input, this.recurrent] = [get("weight_ih"), get("weight_hh")];
     [this.inputBias, this.recurrentBias] = [get("bias_ih") ?? zeros, get("bias_hh") ?? zeros];
     this.states = cell === "lstm" ? 2 : 1;
@@ -76,19 +76,5 @@ export class Layer {
         after[i] = sigmoid(sum(3)) * Math.tanh(c);
       }
     }
-  }
-
-  // Returns the outputs after each of the inputs, from state zero; `backwards` reads from the end.
-  read(inputs, backwards = false) {
-    const outputs = [];
-    let state = new Float32Array(this.states * this.H);
-    for (let step = 0; step < inputs.length; step += 1) {
-      const at = backwards ? inputs.length - 1 - step : step;
-      const after = new Float32Array(state.length);
-      this.step(inputs[at], state, after);
-      outputs[at] = after.subarray(0, this.H);
-      state = after;
-    }
-    return outputs;
   }
 }
