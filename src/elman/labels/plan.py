@@ -44,7 +44,7 @@ class LabelledPlan(Schedule):
     label_smoothing: float
     refit: bool
     chooses_step: bool
-    """Whether held-out sequences choose the best step; otherwise the last step counts as the best."""
+    """Whether the step with the best result on held-out sequences is kept; otherwise the last step is."""
 
 
 def labelled_plan(
