@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -15,6 +17,15 @@ from elman.cli import main
 from elman.errors import InputError
 from elman.export import write_onnx
 from elman.files.model import Model
+from elman.labels.batches import EncodedSequences
+from elman.labels.codec import SequenceCodec
+from elman.labels.config import SequenceConfig
+from elman.labels.label_values import Labels
+from elman.labels.network import SequenceNetwork
+from elman.labels.ngrams import NgramPart
+from elman.labels.tag_chain import TagChain
+from elman.tables.scaler import Scaler
+from elman.text.vocabulary import TextCodec
 from factories import CELLS, make_model, open_language
 
 # Both sides compute in float32, over at most some 100 terms for each number.
@@ -29,6 +40,8 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = ort.InferenceSession(path, options)
+        shapes = {value.name: value.shape[1:] for value in self._session.get_inputs()}
+        self.state_shape = shapes.get("state", [])
         self.facts = json.loads(self._session.get_modelmeta().custom_metadata_map["elman"])
 
     def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
@@ -41,7 +54,9 @@ def sessions(model: Model, folder: Path) -> list[Session]:
 
 
 def close(ours: Any, theirs: Any) -> None:
-    np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+    """Compare relative to the largest number of an answer: large states have larger rounding errors."""
+    atol = TOLERANCE * max(1.0, np.abs(theirs).max(initial=0.0))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
 def check_language(model: Model, folder: Path, seed: int) -> None:
@@ -52,27 +67,206 @@ def check_language(model: Model, folder: Path, seed: int) -> None:
     expected = network.logits(y).swapaxes(0, 1)
     rows = network.state_size // network.hidden_size - 1
     state = np.zeros((3, rows, network.hidden_size), np.float32)
-    answers = whole(tokens=tokens, state=state)
-    close(answers["logits"], expected)
+    lengths = np.array([7, 4, 1])
+    answers = whole(tokens=tokens, state=state, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        close(answers["logits"][row, :length], expected[row, :length])
     for t in range(tokens.shape[1]):
         one = single(tokens=tokens[:, t], state=state)
         state = one["new_state"]
         close(one["logits"], expected[:, t])
-    close(state, answers["new_state"])
+        ended = lengths == t + 1
+        close(answers["new_state"][ended], state[ended])
+
+
+def make_labelled(seed: int, task: str, cell: str, activation: str) -> Model:
+    """Make a random network for labelled sequences, of random kind and sizes."""
+    draw = np.random.default_rng(seed)
+
+    def some() -> bool:
+        return bool(draw.random() < 0.5)
+
+    numbers, spelled = some(), some()
+    scaler = Scaler(draw.normal(size=2), draw.uniform(0.5, 2, 2), indicator=some())
+    words = TextCodec("word", ("<unk>", "good", "bad", "tea"))
+    codec = SequenceCodec(
+        tokens=None if numbers else words,
+        alphabet=TextCodec("char", ("<unk>", *"abcde")) if spelled and not numbers else None,
+        scaler=scaler if numbers else None,
+        target=Scaler(np.array([3.0]), np.array([2.5])) if task == "regress" else None,
+        labels=None if task == "regress" else Labels.of(["B-x", "I-x", "O"]),
+    )
+    pools = draw.permutation(["last", "mean", "max", "attention"])[: draw.integers(1, 5)]
+    config = SequenceConfig(
+        task, cell, activation,
+        vocabulary_size=0 if numbers else 4,
+        embedding_size=0 if numbers else 3,
+        alphabet_size=6 if codec.alphabet else 0,
+        spelling_size=2 if codec.alphabet else 0,
+        channels=scaler.channels if numbers else 0,
+        hidden_size=int(draw.integers(1, 9)),
+        num_layers=int(draw.integers(1, 4)),
+        bidirectional=some(),
+        bias=some(),
+        pooling="" if task == "tag" else "+".join(pools),
+        outputs=1 if task == "regress" else 3,
+        members=int(draw.integers(1, 3)),
+        transitions=task == "tag" and some(),
+        affixes=16 if task == "tag" and codec.alphabet else 0,
+    )  # fmt: skip
+    arrays = {
+        name: draw.normal(scale=0.5, size=shape).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    return Model(config, arrays, codec, {})
+
+
+def encoded_sequences(model: Model, draw: np.random.Generator) -> EncodedSequences:
+    """Draw four encoded sequences of unequal lengths."""
+    config, lengths = model.config, (5, 1, 7, 3)
+    if (scaler := model.codec.scaler) is not None:
+        numbers = [draw.normal(size=(T, len(scaler.mean))) for T in lengths]
+        if scaler.indicator:
+            numbers[0][1:3, 0] = np.nan
+        return EncodedSequences([scaler.apply(rows) for rows in numbers])
+    if not config.alphabet_size:
+        return EncodedSequences([draw.integers(0, config.vocabulary_size, T) for T in lengths])
+    words = draw.integers(0, config.vocabulary_size, 6)
+    letters = [draw.integers(0, config.alphabet_size, draw.integers(1, 8)) for _ in words]
+    return EncodedSequences([draw.integers(0, 6, T) for T in lengths], words, letters)
+
+
+def padded(rows: list[np.ndarray], size: int = 0) -> np.ndarray:
+    """Return rows of unequal lengths as one array; the rest is filled up with ones."""
+    found = np.ones((len(rows), max(size, *map(len, rows)), *rows[0].shape[1:]), rows[0].dtype)
+    for row, values in zip(found, rows, strict=True):
+        row[: len(values)] = values
+    return found
+
+
+def inputs_of(model: Model, encoded: EncodedSequences) -> dict[str, np.ndarray]:
+    """Return sequences as the exported graphs read them."""
+    inputs = {"lengths": encoded.lengths}
+    if model.codec.scaler is not None:
+        scaler, C = model.codec.scaler, len(model.codec.scaler.mean)
+        rows = [
+            row[:, :C].astype(np.float64) * scaler.scale + scaler.mean for row in encoded.sequences
+        ]
+        if scaler.indicator:
+            for row, values in zip(rows, encoded.sequences, strict=True):
+                row[values[:, C:] == 1] = np.nan
+        return inputs | {"numbers": padded(rows)}
+    inputs["tokens"] = padded(encoded.token_ids)
+    if encoded.letters is not None:
+        letters, size = encoded.letters, max(map(len, encoded.letters))
+        rows = [padded([letters[word] for word in row], size) for row in encoded.sequences]
+        inputs["letters"] = padded(rows)
+        sizes = [np.array([len(letters[word]) for word in row]) for row in encoded.sequences]
+        inputs["letter_lengths"] = padded(sizes)
+    return inputs
+
+
+def check_labelled(
+    model: Model, folder: Path, encoded: EncodedSequences, inputs: dict[str, np.ndarray]
+) -> None:
+    """Compare answers to a batch, and to the steps one by one where a network reads on."""
+    network, config = SequenceNetwork(model), model.config
+    whole, *single = sessions(model, folder)
+    assert bool(single) == (not config.bidirectional and model.codec.wide is None)
+    answers = whole(**inputs)
+    lengths = encoded.lengths.tolist()
+    if not config.kind.per_step:
+        expected = network.encoded_logits(encoded)
+        if config.kind.is_number:
+            close(answers["answers"], model.codec.numbers(expected))
+        else:
+            close(answers["logits"], expected)
+    elif config.transitions:
+        best = documented("best_tags")
+        for row, theirs, length in zip(
+            answers["logits"], network.encoded_tags(encoded), lengths, strict=True
+        ):
+            assert best(row[:length], whole.facts) == [whole.facts["labels"][tag] for tag in theirs]
+        chain = TagChain(
+            *(np.array(whole.facts["transitions"][name]) for name in ("start", "weight", "end"))
+        )
+        rows = [row[:length] for row, length in zip(answers["logits"], lengths, strict=True)]
+        for ours, theirs in zip(
+            chain.log_probabilities(rows), network.encoded_step_logits(encoded), strict=True
+        ):
+            close(np.exp(ours), np.exp(theirs))
+    else:
+        for row, theirs in zip(
+            answers["logits"], network.encoded_step_logits(encoded), strict=True
+        ):
+            close(row[: len(theirs)], theirs)
+    if not config.kind.is_number and not config.transitions:
+        close(answers["probabilities"].sum(axis=-1), np.ones(answers["probabilities"].shape[:-1]))
+    for step in single:
+        state = np.zeros((len(lengths), *step.state_shape), np.float32)
+        for t in range(max(lengths)):
+            now = {name: values[:, t] for name, values in inputs.items() if name != "lengths"}
+            one = step(**now, state=state)
+            state = one.pop("new_state")
+            for name, value in one.items():
+                if config.kind.per_step:
+                    reading = encoded.lengths > t
+                    close(value[reading], answers[name][reading, t])
+                else:
+                    ended = encoded.lengths == t + 1
+                    close(value[ended], answers[name][ended])
+
+
+def documented(name: str) -> Callable[..., Any]:
+    """Return the function of this name from the page about exports."""
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (block,) = (block for block in blocks if f"def {name}(" in block)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return cast(Callable[..., Any], names[name])
+
+
+def ngram_inputs(encoded: EncodedSequences, facts: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the n-grams of texts as the page computes them."""
+    ngrams = documented("ngrams")
+    features, counts = [], []
+    for ids, words in zip(encoded.token_ids, encoded.sequences, strict=True):
+        letters = [encoded.letters[word].tolist() for word in words] if encoded.letters else []
+        found, times = ngrams(ids.tolist(), letters, facts)
+        features.append(np.array([*found, 0], np.int64))
+        counts.append(np.array([*times, 0], np.float32))
+    counts = [np.pad(row, (0, max(map(len, counts)) - len(row))) for row in counts]
+    return {"ngrams": padded(features), "ngram_counts": np.stack(counts)}
+
+
+# What each golden model for labelled sequences reads.
+QUESTIONS: dict[str, list[Any]] = {
+    "classify": ["Good, bad Aé!", "", "good bad aé é good"],
+    "regress": [[[1.0, -2.25], [np.nan, -1.0]], [[4.0, -2.0]]],
+    "tag": [["I", "like", "it"], ["tea"]],
+}
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_golden_models(path: Path, tmp_path: Path) -> None:
-    """Language models answer as in Python; all others are refused in one line, and nothing is written."""
+    """Models answer as in Python; all others are refused in one line, and nothing is written."""
     model = Model.load(path)
-    if model.config.task == "language":
+    task = model.config.task
+    if task == "language":
         check_language(model, tmp_path, 0)
+        return
+    if task in QUESTIONS:
+        sequences = SequenceNetwork(model).sequences(QUESTIONS[task])
+        encoded = EncodedSequences.of(model.codec, sequences)
+        inputs = inputs_of(model, encoded)
+        if isinstance(model.codec.wide, NgramPart):
+            inputs |= ngram_inputs(encoded, sessions(model, tmp_path)[0].facts)
+        check_labelled(model, tmp_path, encoded, inputs)
         return
     with pytest.raises(InputError) as refused:
         write_onnx(model, tmp_path / "m.onnx")
-    assert (
-        str(refused.value) == f"--onnx cannot hold this model: got a model for {model.config.task}"
-    )
+    assert str(refused.value) == f"--onnx cannot hold this model: got a model for {task}"
     assert not list(tmp_path.iterdir())
 
 
@@ -84,6 +278,21 @@ def test_random_language_models(cell: str, activation: str, seed: int, tmp_path:
         residual=seed == 1, tied=seed == 1, bias=seed == 0,
     )  # fmt: skip
     check_language(model, tmp_path, seed)
+
+
+TASKS = ("classify", "regress", "tag")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_random_labelled_models(
+    cell: str, activation: str, task: str, seed: int, tmp_path: Path
+) -> None:
+    number = 100 * seed + 10 * TASKS.index(task) + CELLS.index((cell, activation))
+    model = make_labelled(number, task, cell, activation)
+    encoded = encoded_sequences(model, np.random.default_rng(number))
+    check_labelled(model, tmp_path, encoded, inputs_of(model, encoded))
 
 
 def test_the_command_writes_checked_files_with_their_vocabulary(

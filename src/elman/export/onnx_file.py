@@ -10,19 +10,20 @@ from elman.errors import MissingDependencyError, installing
 from elman.export.refusal import refusal
 from elman.files.atomic import atomic_write
 from elman.files.model import Model
+from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
 
 
 def write_onnx(model: Model, path: str | Path) -> list[Path]:
     """Write a trained model as ONNX files (opset 17).
 
-    The file `path` reads whole texts. A second file, with ``-step`` in its name, reads one token. Both take
-    and return the state, and hold a JSON text ``elman`` in their metadata, with the vocabulary and the sizes
-    (``docs/export.md``).
+    The file `path` reads whole sequences. If the network reads step by step, a second file, with ``-step`` in
+    its name, reads one step, and takes and returns the state. Both hold a JSON text ``elman`` in their
+    metadata, with the vocabulary, the labels and the sizes (``docs/export.md``).
 
     Args:
         model: The model, such as ``elman.load(...).model``.
-        path: The file for whole texts, which should end in ``.onnx``.
+        path: The file for whole sequences, which should end in ``.onnx``.
 
     Returns:
         The files that were written.
@@ -33,17 +34,23 @@ def write_onnx(model: Model, path: str | Path) -> list[Path]:
         OutputError: a file cannot be written.
     """
     try:
+        from elman.export.onnx_labels import labels_facts, labels_graph
         from elman.export.onnx_language import language_facts, language_graph
     except ImportError as error:
         raise MissingDependencyError("--onnx", got=error, remedy=installing("onnx")) from error
-    if not isinstance(model.config, NetworkConfig):
-        raise refusal("onnx", f"a model for {model.config.task}")
-    path = Path(path)
-    facts = {"version": __version__, **model.config.to_dict(), **language_facts(model)}
-    metadata = {"elman": json.dumps(facts, ensure_ascii=False)}
-    written = []
-    for ending, single in (("", False), ("-step", True)):
-        written.append(path.with_name(path.stem + ending + path.suffix))
-        graph = language_graph(model, single=single)
-        atomic_write(written[-1], graph.model(metadata).SerializeToString())
-    return written
+    config = model.config
+    if isinstance(config, NetworkConfig):
+        facts = language_facts(model)
+        graphs = [language_graph(model, single=single) for single in (False, True)]
+    elif isinstance(config, SequenceConfig):
+        facts = labels_facts(model)
+        reads_steps = not config.bidirectional and model.codec.wide is None
+        graphs = [labels_graph(model, single=single) for single in (False, True)[: 1 + reads_steps]]
+    else:
+        raise refusal("onnx", f"a model for {config.task}")
+    metadata = {"elman": json.dumps({"version": __version__, **config.to_dict(), **facts})}
+    files = [Path(path), Path(path).with_name(f"{Path(path).stem}-step{Path(path).suffix}")]
+    files = files[: len(graphs)]
+    for file, graph in zip(files, graphs, strict=True):
+        atomic_write(file, graph.model(metadata).SerializeToString())
+    return files

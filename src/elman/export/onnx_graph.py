@@ -13,13 +13,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from elman.engine.kernel import LayerWeights
 from elman.engine.layers import Layer
+from elman.tables.scaler import MAX_STANDARDISED, Scaler
 
 OPSET = 17
 # The version of the file format that came with opset 17; older runtimes refuse later ones.
 IR_VERSION = 8
-_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
+_TYPES = {
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "bool": TensorProto.BOOL,
+}
 _RECURRENT = {
     # the operator, and the number of our gate at each place in the operator's order
     "rnn": ("RNN", (0,)),
@@ -28,7 +34,7 @@ _RECURRENT = {
 }
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "linear": "Affine"}
 
-Type: TypeAlias = Literal["int64", "float32"]
+Type: TypeAlias = Literal["int64", "int32", "float32", "float64", "bool"]
 Attribute: TypeAlias = (
     "int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | onnx.GraphProto"
 )
@@ -97,22 +103,47 @@ class Graph:
         product = self.op("MatMul", x, self.constant(weight.T))
         return product if bias is None else self.op("Add", product, self.constant(bias))
 
-    def recurrent(self, layer: Layer, x: str, start: Sequence[str]) -> tuple[str, list[str]]:
-        """Run a recurrent layer forward over ``x [T, B, I]``.
+    def cast(self, value: str, dtype: Type) -> str:
+        """Return `value` as another type."""
+        return self.op("Cast", value, to=_TYPES[dtype])
+
+    def standardised(self, x: str, scaler: Scaler) -> str:
+        """Return ``x [..., C]`` float64 as the network reads it, float32; NaN is a missing number."""
+        missing = self.op("IsNaN", x)
+        x = self.op("Sub", x, self.constant(scaler.mean))
+        x = self.op("Div", x, self.constant(scaler.scale))
+        x = self.op("Where", missing, self.constant(np.array(0.0)), x)
+        bounds = [self.constant(np.array(bound)) for bound in (-MAX_STANDARDISED, MAX_STANDARDISED)]
+        x = self.cast(self.op("Clip", x, *bounds), "float32")
+        if not scaler.indicator:
+            return x
+        return self.op("Concat", x, self.cast(missing, "float32"), axis=-1)
+
+    def mask(self, x: str, lengths: str) -> str:
+        """Return which steps of ``x [T, B, ...]`` are within the lengths of the sequences, ``[T, B, 1]``."""
+        T = self.op("Squeeze", self.op("Shape", x, start=0, end=1))
+        steps = self.op("Range", self.constant(0), T, self.constant(1))
+        is_inside = self.op("Less", self.reshape(steps, -1, 1), self.reshape(lengths, 1, -1))
+        return self.op("Unsqueeze", is_inside, self.constant([2]))
+
+    def recurrent(
+        self, layer: Layer, x: str, lengths: str = "", start: Sequence[str] = ()
+    ) -> tuple[str, list[str]]:
+        """Run a recurrent layer over ``x [T, B, I]``.
 
         Args:
-            layer: The layer, in one direction.
+            layer: The layer, in one or two directions.
             x: Name of the input.
-            start: Names of the start states ``[1, B, H]``.
+            lengths: Name of the lengths of the sequences, int64 ``[B]``; empty if all have T steps.
+            start: Names of the start states ``[directions, B, H]``; none for zeros.
 
         Returns:
-            Names of the outputs ``[T, B, H]`` and of each last state ``[1, B, H]``.
+            Names of the outputs ``[T, B, directions·H]`` and of each last state ``[directions, B, H]``.
         """
-        (weights,) = layer.directions
         if not layer.cell.recurrent:
-            return self._scanned(weights, x, *start)
+            return self._scanned(layer, x, lengths, start)
         operator, order = _RECURRENT[layer.cell.name]
-        H = layer.hidden_size
+        H, D = layer.hidden_size, len(layer.directions)
 
         def rows(array: np.ndarray | None) -> np.ndarray:
             if array is None:
@@ -120,39 +151,69 @@ class Graph:
             return np.concatenate([np.split(array, len(order))[gate] for gate in order])
 
         attributes: dict[str, Attribute] = {"hidden_size": H}
+        if D == 2:
+            attributes["direction"] = "bidirectional"
         if operator == "GRU":
             attributes["linear_before_reset"] = 1
         if operator == "RNN":
-            attributes["activations"] = [_ACTIVATIONS[layer.cell.activation]]
+            attributes["activations"] = [_ACTIVATIONS[layer.cell.activation]] * D
             if layer.cell.activation == "linear":
-                attributes |= {"activation_alpha": [1.0], "activation_beta": [0.0]}
-        biases = np.concatenate([rows(weights.bias_ih), rows(weights.bias_hh)])
-        arrays = [rows(weights.weight_ih), rows(weights.weight_hh), biases]
-        # the operator's arrays have an axis of directions in front, and its empty input is for lengths
-        inputs = [x, *(self.constant(array[None]) for array in arrays), "", *start]
+                attributes |= {"activation_alpha": [1.0] * D, "activation_beta": [0.0] * D}
+        # the operator's arrays have the axis of directions in front
+        weights = [np.stack([rows(way.weight_ih) for way in layer.directions])]
+        weights.append(np.stack([rows(way.weight_hh) for way in layer.directions]))
+        biases = [
+            np.concatenate([rows(way.bias_ih), rows(way.bias_hh)]) for way in layer.directions
+        ]
+        steps = self.cast(lengths, "int32") if lengths else ""
+        inputs = [x, *map(self.constant, [*weights, np.stack(biases)]), steps, *start]
         y, *ends = self.several(operator, 1 + len(layer.cell.states), *inputs, **attributes)
-        # [T, 1, B, H] → [T, B, H]
-        return self.op("Squeeze", y, self.constant([1])), ends
+        # [T, D, B, H] → [T, B, D·H]
+        return self.reshape(self.op("Transpose", y, perm=[0, 2, 1, 3]), 0, 0, D * H), ends
 
-    def _scanned(self, weights: LayerWeights, x: str, start: str) -> tuple[str, list[str]]:
+    def _scanned(
+        self, layer: Layer, x: str, lengths: str, start: Sequence[str]
+    ) -> tuple[str, list[str]]:
         """Run minGRU, for which ONNX has no operator: the loop computes h' = a · h + b."""
-        sums = self.linear(x, weights.weight_ih, weights.bias_ih)
-        update, candidate = self.several("Split", 2, sums, axis=2)
-        update = self.op("Sigmoid", update)
-        a = self.op("Sub", self.constant([1.0]), update)
-        b = self.op("Mul", update, candidate)
-        body, H = self.inside("mingru"), len(weights.weight_ih) // 2
-        h, a_t, b_t = (body.input(body._new_name(), "float32", "batch", H) for _ in range(3))
-        after = body.op("Add", body.op("Mul", a_t, h), b_t)
-        for _ in range(2):
-            body.output(body._new_name(), after, "float32", "batch", H)
-        first = self.op("Squeeze", start, self.constant([0]))
-        end, y = self.several("Scan", 2, first, a, b, body=body.proto(), num_scan_inputs=2)
-        return y, [self.op("Unsqueeze", end, self.constant([0]))]
+        H, outputs, ends = layer.hidden_size, list[str](), list[str]()
+        axis = self.constant([0])
+        for number, weights in enumerate(layer.directions):
+            sums = self.linear(x, weights.weight_ih, weights.bias_ih)
+            update, candidate = self.several("Split", 2, sums, axis=2)
+            update = self.op("Sigmoid", update)
+            if lengths:
+                # with an update of 0, the state stays as it is beyond the end of a sequence
+                inside = self.cast(self.mask(x, lengths), "float32")
+                update = self.op("Mul", update, inside)
+            a = self.op("Sub", self.constant([1.0]), update)
+            b = self.op("Mul", update, candidate)
+            body = self.inside("mingru")
+            h, a_t, b_t = (body.input(body._new_name(), "float32", "batch", H) for _ in range(3))
+            after = body.op("Add", body.op("Mul", a_t, h), b_t)
+            for _ in range(2):
+                body.output(body._new_name(), after, "float32", "batch", H)
+            if start:
+                first = self.op("Squeeze", start[0], axis)
+            else:
+                # zeros of the batch's size
+                first = self.op("Expand", self.constant([0.0]), self.op("Shape", b, start=1))
+            attributes: dict[str, Attribute] = {"body": body.proto(), "num_scan_inputs": 2}
+            attributes["scan_input_directions"] = [number] * 2
+            attributes["scan_output_directions"] = [number]
+            end, y = self.several("Scan", 2, first, a, b, **attributes)
+            outputs.append(y)
+            ends.append(self.op("Unsqueeze", end, axis))
+        return self.op("Concat", *outputs, axis=2), [self.op("Concat", *ends, axis=0)]
 
     def proto(self) -> onnx.GraphProto:
-        """Return the graph as ONNX keeps it."""
-        return helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._weights)
+        """Return the graph as ONNX keeps it, with the nodes and arrays that its outputs depend on."""
+        needed, nodes = {output.name for output in self._outputs}, list[onnx.NodeProto]()
+        for node in self._nodes[::-1]:
+            if not needed.isdisjoint(node.output):
+                nodes.insert(0, node)
+                needed.update(node.input)
+        weights = [weight for weight in self._weights if weight.name in needed]
+        return helper.make_graph(nodes, self.name, self._inputs, self._outputs, weights)
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
         """Return the checked model with texts about it by name."""

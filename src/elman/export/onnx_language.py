@@ -15,7 +15,8 @@ from elman.text.vocabulary import TextCodec
 def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> Graph:
     """Return the graph of a language model, for texts ``[batch, time]`` or a `single` token of each.
 
-    Both take the state ``[batch, rows, H]`` of each text and return the next one; it begins as zeros.
+    Both take the state ``[batch, rows, H]`` of each text and return the next one; it begins as zeros. Texts
+    of a batch that are shorter than others are filled up with any token: the whole graph takes their lengths.
     """
     config, network = model.config, Network(model)
     cell, graph = find(config.cell, config.activation), Graph("text")
@@ -24,6 +25,7 @@ def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> G
     axes = ("batch",) if single else ("batch", "time")
     tokens = graph.input("tokens", "int64", *axes)
     state = graph.input("state", "float32", "batch", rows, H)
+    lengths = "" if single else graph.input("lengths", "int64", "batch")
     ids = graph.reshape(tokens, 1, -1) if single else graph.op("Transpose", tokens, perm=[1, 0])
     x = graph.op("Gather", graph.constant(network.embedding), ids)
     # [rows, 1, B, H]
@@ -31,8 +33,8 @@ def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> G
     after: list[str] = []
     for k in range(config.num_layers):
         layer = Layer(cell, model.arrays, f"layers.{k}")
-        first = k * len(cell.states)
-        y, ends = graph.recurrent(layer, x, parts[first : first + len(cell.states)])
+        start = parts[k * len(cell.states) : (k + 1) * len(cell.states)]
+        y, ends = graph.recurrent(layer, x, lengths, start)
         x = graph.op("Add", y, x) if config.residual and k else y
         after += ends
     logits = graph.linear(x, network.head_weight, network.head_bias)

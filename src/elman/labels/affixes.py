@@ -16,7 +16,8 @@ PREFIXES, SUFFIXES = 3, 4
 """Lengths of the longest beginning and of the longest end, in characters."""
 AFFIX_ROWS = 4096
 """Rows of the table in a new network."""
-_BASE, _PRIME = 31_337, 2**31 - 1
+HASH_BASE, HASH_PRIME = 31_337, 2**31 - 1
+"""The hash is a polynomial with this base, modulo this prime."""
 
 
 def affix_rows(letters: PackedSteps, count: int) -> np.ndarray:
@@ -40,6 +41,6 @@ def affix_rows(letters: PackedSteps, count: int) -> np.ndarray:
             step = np.where(n < lengths, lengths - 1 - n if from_end else n, 0)
             # characters count from 1; 0 stands for those beyond the word
             code = np.where(n < lengths, letters.rows[starts[step] + words] + 1, 0)
-            found = (found * _BASE + code) % _PRIME
+            found = (found * HASH_BASE + code) % HASH_PRIME
             hashes.append(found % count)
     return np.stack(hashes, axis=1)

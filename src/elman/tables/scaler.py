@@ -9,6 +9,9 @@ import numpy as np
 
 from elman.errors import ModelFileError
 
+MAX_STANDARDISED = 1e6
+"""Bound of standardised numbers: a network saturates long before."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
@@ -54,8 +57,8 @@ class Scaler:
         with np.errstate(over="ignore"):
             scaled = np.where(missing, 0.0, (sequence - self.mean) / self.scale)
         parts = [scaled, missing] if self.indicator else [scaled]
-        # clip: a network saturates long before
-        return np.concatenate(parts, axis=1).clip(-1e6, 1e6).astype(np.float32)
+        bounded = np.concatenate(parts, axis=1).clip(-MAX_STANDARDISED, MAX_STANDARDISED)
+        return bounded.astype(np.float32)
 
     def to_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Return mean and scale as arrays named ``codec.{name}.…``, for a model file."""
