@@ -12,6 +12,7 @@ from elman.files.atomic import atomic_write
 from elman.files.model import Model
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
+from elman.series.config import ForecastConfig
 
 
 def write_onnx(model: Model, path: str | Path) -> list[Path]:
@@ -36,6 +37,7 @@ def write_onnx(model: Model, path: str | Path) -> list[Path]:
     try:
         from elman.export.onnx_labels import labels_facts, labels_graph
         from elman.export.onnx_language import language_facts, language_graph
+        from elman.export.onnx_series import forecast_facts, forecast_graph
     except ImportError as error:
         raise MissingDependencyError("--onnx", got=error, remedy=installing("onnx")) from error
     config = model.config
@@ -46,6 +48,8 @@ def write_onnx(model: Model, path: str | Path) -> list[Path]:
         facts = labels_facts(model)
         reads_steps = not config.bidirectional and model.codec.wide is None
         graphs = [labels_graph(model, single=single) for single in (False, True)[: 1 + reads_steps]]
+    elif isinstance(config, ForecastConfig):
+        facts, graphs = forecast_facts(model), [forecast_graph(model)]
     else:
         raise refusal("onnx", f"a model for {config.task}")
     metadata = {"elman": json.dumps({"version": __version__, **config.to_dict(), **facts})}

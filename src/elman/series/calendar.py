@@ -140,30 +140,48 @@ def positions(
     return counted, _stamps_at(origin, frequency, counted) == times
 
 
-def calendar_features(times: np.ndarray, frequency: Frequency) -> np.ndarray:
-    """Return the phase of each stamp in its calendar cycles as sine and cosine: float64 ``[T, C]``.
+def calendar_cycles(frequency: Frequency) -> list[str]:
+    """Return the cycles of the calendar that a forecaster reads, in the order of its features.
 
-    The cycles are the day (for steps under a day), the week (for steps up to a day), the year (for steps
-    over a day that are not months), the months of the year and the quarters of the year; yearly series
-    and series without dates have none.
+    They are the day (for steps under a day), the week (for steps up to a day), the year (for steps over a day
+    that are not months), the months of the year and the quarters of the year; yearly series and series
+    without dates have none.
+
+    >>> calendar_cycles(Frequency.parse("h")), calendar_cycles(Frequency.parse("MS"))
+    (['day', 'week'], ['month'])
+    """
+    if frequency.unit == "steps":
+        return []
+    months = UNITS[frequency.unit].months
+    cycles = {
+        "day": 0 < frequency.step < DAY,
+        "week": bool(frequency.week) or 0 < frequency.step <= DAY,
+        "year": frequency.step > DAY or frequency.unit in ("SM", "4-4-5"),
+        "month": months == 1,
+        "quarter": months == 3,
+    }
+    return [name for name, is_read in cycles.items() if is_read]
+
+
+def calendar_features(times: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """Return the phase of each stamp in its `calendar_cycles` as sine and cosine: float64 ``[T, C]``.
 
     >>> calendar_features(np.array(["2020-04-01"], "datetime64[us]"), Frequency(1, "MS")).round(6)
     array([[1., 0.]])
     """
-    cycles: list[np.ndarray] = []
-    if frequency.unit != "steps":
+    names, cycles = calendar_cycles(frequency), list[np.ndarray]()
+    if names:
         days = times.astype("datetime64[D]")
         month = days.astype("datetime64[M]").astype(np.int64) % 12
-        if 0 < frequency.step < DAY:
-            # Each cycle is a phase from 0 to 1, at every stamp.
-            cycles.append((times - days).astype(np.int64) / DAY)
-        if frequency.week or 0 < frequency.step <= DAY:
-            cycles.append((days.astype(np.int64) + 3) % 7 / 7)  # 1970 began on a Thursday
-        if frequency.step > DAY or frequency.unit in ("SM", "4-4-5"):
-            cycles.append((days - days.astype("datetime64[Y]")).astype(np.int64) / _YEAR_DAYS)
-        months = UNITS[frequency.unit].months
-        if months in (1, 3):
-            cycles.append(month // months / (12 // months))
+        phases = {
+            "day": (times - days).astype(np.int64) / DAY,
+            "week": (days.astype(np.int64) + 3) % 7 / 7,  # 1970 began on a Thursday
+            "year": (days - days.astype("datetime64[Y]")).astype(np.int64) / _YEAR_DAYS,
+            "month": month / 12,
+            "quarter": month // 3 / 4,
+        }
+        # Each cycle is a phase from 0 to 1, at every stamp.
+        cycles = [phases[name] for name in names]
     # [C, T] → [T, 2·C]: sine and cosine of each cycle stand side by side.
     angles = 2 * np.pi * np.array(cycles).reshape(len(cycles), len(times))
     return np.stack([np.sin(angles), np.cos(angles)], -1).transpose(1, 0, 2).reshape(len(times), -1)

@@ -26,6 +26,8 @@ MAX_WINDOW_NUMBERS = 1 << 26
 """The largest count of numbers in a single window."""
 MAX_BATCH_NUMBERS = 1 << 22
 """The largest count of numbers in windows that are prepared together."""
+MIN_UNIT_SHARE = 0.02
+"""Least unit of a window, as a share of its deviation."""
 MAX_INPUT = 12.0
 """Bound of the absolute value of scaled inputs."""
 
@@ -145,6 +147,17 @@ class WindowRule:
         return channels * self.segment + self.ahead + 2 + self.static
 
     @property
+    def largest(self) -> float:
+        """The largest transformed value that a forecast may have."""
+        # exp(709) is just below the largest float64.
+        return 709.0 if self.log else float(np.finfo(np.float64).max)
+
+    @property
+    def rounding_unit(self) -> float:
+        """The least unit of a window, after its division by a power of two: what rounding may cause."""
+        return 1e-5 if self.log else 1e-6
+
+    @property
     def batch_size(self) -> int:
         """Number of windows that are prepared together, limited to bound the memory."""
         window_numbers = (self.steps_back + self.reach) * (4 + self.covariates)
@@ -157,8 +170,7 @@ class WindowRule:
 
     def forecast(self, prepared: Prepared, answers: np.ndarray) -> np.ndarray:
         """Convert the network's answers ``[B, h, Q]`` to values of the series, always finite."""
-        # exp(709) is just below the largest float64.
-        largest = 709.0 if self.log else float(np.finfo(np.float64).max)
+        largest = self.largest
         with np.errstate(over="ignore", invalid="ignore"):
             moved = prepared.base[..., None] + answers * prepared.unit[:, None, None]
         bounded: np.ndarray = np.nan_to_num(moved).clip(
@@ -241,8 +253,7 @@ class WindowRule:
         usual = self.usual if self.log else self.usual * abs(location)
         unit = np.where(count < MIN_CHANGES, np.maximum(unit, usual), unit)
         # Bound the unit from below: in a constant window it is only rounding error.
-        rounding = 1e-5 if self.log else 1e-6
-        unit = np.maximum(unit, np.maximum(0.02 * deviation, rounding))
+        unit = np.maximum(unit, np.maximum(MIN_UNIT_SHARE * deviation, self.rounding_unit))
         return Scale(power, location, np.maximum(deviation, unit), unit)
 
     def _channels(self, values: np.ndarray, scale: Scale, *, is_naive: bool) -> list[np.ndarray]:
