@@ -16,6 +16,7 @@ import pytest
 
 from elman import tasks
 from elman.cli import main
+from elman.errors import InputError
 from elman.export import write_onnx
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
@@ -316,16 +317,6 @@ def test_golden_models(path: Path, tmp_path: Path) -> None:
     check_forecaster(model, tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_random_language_models(cell: str, activation: str, seed: int, tmp_path: Path) -> None:
-    model = make_model(
-        cell, activation=activation, seed=seed, scale=0.5,
-        residual=seed == 1, tied=seed == 1, bias=seed == 0,
-    )  # fmt: skip
-    check_language(model, tmp_path, seed)
-
-
 def make_random_forecaster(seed: int, cell: str, activation: str) -> Model:
     """Make a forecaster of two series with random weights and a random rule of the windows."""
     draw = np.random.default_rng(seed)
@@ -394,26 +385,52 @@ def make_random_forecaster(seed: int, cell: str, activation: str) -> Model:
     return Model(config, arrays, codec, {})
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_random_forecasters(cell: str, activation: str, seed: int, tmp_path: Path) -> None:
-    number = 10 * seed + CELLS.index((cell, activation))
-    check_forecaster(make_random_forecaster(number, cell, activation), tmp_path)
+COMBINATIONS = [(task, *cell) for task in ("language", *QUESTIONS, "forecast") for cell in CELLS]
 
 
-TASKS = ("classify", "regress", "tag")
+def check_random(number: int, folder: Path) -> None:
+    """Compare a random network; the number decides task, cell, sizes, directions and weights."""
+    task, cell, activation = COMBINATIONS[number % len(COMBINATIONS)]
+    draw = np.random.default_rng(number)
+    if task in QUESTIONS:
+        model = make_labelled(number, task, cell, activation)
+        encoded = encoded_sequences(model, draw)
+        check_labelled(model, folder, encoded, inputs_of(model, encoded))
+    elif task == "forecast":
+        check_forecaster(make_random_forecaster(number, cell, activation), folder)
+    else:
+        flags = dict(
+            zip(("residual", "tied", "bias"), (draw.random(3) < 0.5).tolist(), strict=True)
+        )
+        model = make_model(
+            cell, activation=activation, seed=number, scale=0.5, **flags,
+            num_layers=int(draw.integers(1, 4)), hidden_size=int(draw.integers(1, 9)),
+            level=str(draw.choice(["word", "char"])), documents=str(draw.choice(["file", "line"])),
+        )  # fmt: skip
+        check_language(model, folder, number)
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_random_labelled_models(
-    cell: str, activation: str, task: str, seed: int, tmp_path: Path
+# In 2477 a minGRU spells words, of which there are more than sequences.
+@pytest.mark.parametrize("number", [*range(2 * len(COMBINATIONS)), 2477])
+def test_random_networks(number: int, tmp_path: Path) -> None:
+    check_random(number, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(2 * len(COMBINATIONS), 500, 20))
+def test_random_networks_up_to_500(first: int, tmp_path: Path) -> None:
+    """``pytest tests/export -m slow -k 500`` compares the rest of 500 networks."""
+    for number in range(first, first + 20):
+        check_random(number, tmp_path)
+
+
+def test_a_model_too_large_for_a_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = 100 * seed + 10 * TASKS.index(task) + CELLS.index((cell, activation))
-    model = make_labelled(number, task, cell, activation)
-    encoded = encoded_sequences(model, np.random.default_rng(number))
-    check_labelled(model, tmp_path, encoded, inputs_of(model, encoded))
+    monkeypatch.setattr("elman.export.onnx_file.MAX_WEIGHT_BYTES", 100)
+    with pytest.raises(InputError, match="got weights of 3,120 bytes, with at most 100 in a file"):
+        write_onnx(make_model(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_checked_files_with_their_vocabulary(

@@ -12,7 +12,9 @@ from elman.files.atomic import atomic_write
 from elman.files.model import Model
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
-from elman.series.config import ForecastConfig
+
+MAX_WEIGHT_BYTES = 2_000_000_000
+"""Most bytes of weights: a file of ONNX holds less than 2 GiB."""
 
 
 def write_onnx(model: Model, path: str | Path) -> list[Path]:
@@ -40,7 +42,11 @@ def write_onnx(model: Model, path: str | Path) -> list[Path]:
         from elman.export.onnx_series import forecast_facts, forecast_graph
     except ImportError as error:
         raise MissingDependencyError("--onnx", got=error, remedy=installing("onnx")) from error
-    config = model.config
+    config, size = model.config, sum(array.nbytes for array in model.arrays.values())
+    if size > MAX_WEIGHT_BYTES:
+        raise refusal(
+            "onnx", f"weights of {size:,} bytes, with at most {MAX_WEIGHT_BYTES:,} in a file"
+        )
     if isinstance(config, NetworkConfig):
         facts = language_facts(model)
         graphs = [language_graph(model, single=single) for single in (False, True)]
@@ -48,10 +54,8 @@ def write_onnx(model: Model, path: str | Path) -> list[Path]:
         facts = labels_facts(model)
         reads_steps = not config.bidirectional and model.codec.wide is None
         graphs = [labels_graph(model, single=single) for single in (False, True)[: 1 + reads_steps]]
-    elif isinstance(config, ForecastConfig):
-        facts, graphs = forecast_facts(model), [forecast_graph(model)]
     else:
-        raise refusal("onnx", f"a model for {config.task}")
+        facts, graphs = forecast_facts(model), [forecast_graph(model)]
     metadata = {"elman": json.dumps({"version": __version__, **config.to_dict(), **facts})}
     files = [Path(path), Path(path).with_name(f"{Path(path).stem}-step{Path(path).suffix}")]
     files = files[: len(graphs)]

@@ -187,11 +187,12 @@ class Graph:
                 update = self.op("Mul", update, inside)
             a = self.op("Sub", self.constant([1.0]), update)
             b = self.op("Mul", update, candidate)
-            body = self.inside("mingru")
-            h, a_t, b_t = (body.input(body._new_name(), "float32", "batch", H) for _ in range(3))
+            # the rows of a layer that spells words are words, so the axis has a name of its own
+            body, shape = self.inside("mingru"), (f"rows_{self._new_name()}", H)
+            h, a_t, b_t = (body.input(body._new_name(), "float32", *shape) for _ in range(3))
             after = body.op("Add", body.op("Mul", a_t, h), b_t)
             for _ in range(2):
-                body.output(body._new_name(), after, "float32", "batch", H)
+                body.output(body._new_name(), after, "float32", *shape)
             if start:
                 first = self.op("Squeeze", start[0], axis)
             else:
