@@ -197,7 +197,7 @@ class Task(ABC):
     command_options: ClassVar[dict[str, type[Options]]]
     """Options of the commands predict, evaluate and explain, and those of train about files."""
 
-    variations: ClassVar[tuple[Mapping[str, float | str], ...]] = (
+    variations: ClassVar[tuple[Mapping[str, float], ...]] = (
         {"learning_rate": 2},
         {"dropout": 0.5},
         {"hidden_size": 2},

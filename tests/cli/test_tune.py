@@ -104,15 +104,28 @@ def test_an_interrupted_tuning_resumes(folder: Path) -> None:
     said: list[str] = []
     variations = [{"learning_rate": factor} for factor in (2, 0.5, 4)]
 
-    def tuned(seconds: float = 40.0) -> tuning.Tuning:
-        return tuning.Tuning(train, {}, variations, seconds, folder / "m.safetensors")
+    def tuned(seconds: float = 40.0, file: str = "a.txt", **values: float) -> tuning.Tuning:
+        data, output = {"files": [file]}, folder / "m.safetensors"
+        return tuning.Tuning(train, values, variations, seconds, output, data)
 
     with pytest.raises(StoppedError):
         tuned().run(resume=False, say=said.append, watch=lambda event: None)
     state = json.loads((folder / "m.tuning" / "race.json").read_text())
     assert [one["measures"] for one in state["candidates"]] == [[1.0], [2.0], [0.5], []]
-    with pytest.raises(elman.InputError, match="other options than the interrupted tuning"):
-        tuned(80.0).run(resume=True, say=said.append, watch=lambda event: None)
+    others = [
+        (
+            tuned(80.0),
+            "another time than the interrupted tuning: got 80.0; expected 40.0; or remove",
+        ),
+        (tuned(batch_size=8), "another batch_size than .*: got 8; expected nothing; or remove"),
+        (
+            tuned(file="b.txt"),
+            "another files than .*: got .'b.txt'.; expected .'a.txt'.; or remove",
+        ),
+    ]
+    for other, message in others:
+        with pytest.raises(elman.InputError, match=rf"^--resume with {message} .*m.tuning$"):
+            other.run(resume=True, say=said.append, watch=lambda event: None)
     calls.clear()
     outcome = tuned().run(resume=True, say=said.append, watch=lambda event: None)
     # Only the interrupted configuration is trained again; the better half goes on, then the best one.
@@ -128,6 +141,21 @@ def test_an_interrupted_tuning_resumes(folder: Path) -> None:
     }
     assert "training to the end: learning_rate 0.5" in said
     assert not (folder / "m.tuning").exists()
+
+
+def test_a_tuning_that_measured_nothing_yet_resumes_with_the_same_options(folder: Path) -> None:
+    def stopped(values: Any, run: Run) -> Outcome:
+        raise StoppedError
+
+    def run(seconds: float, resume: bool) -> None:
+        race = tuning.Tuning(stopped, {}, [{"dropout": 2}], seconds, folder / "m.safetensors")
+        race.run(resume=resume, say=lambda line: None, watch=lambda event: None)
+
+    for resume in (False, True):
+        with pytest.raises(StoppedError):
+            run(40, resume)
+    with pytest.raises(elman.InputError, match=r"another time .*: got 50; expected 40"):
+        run(50, True)
 
 
 def test_a_paused_run_goes_on_as_if_it_had_not_paused(folder: Path) -> None:

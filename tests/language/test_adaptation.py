@@ -312,6 +312,8 @@ def test_errors(make: Callable[..., Model]) -> None:
     model = make("gru")
     with pytest.raises(OptionError, match="adapt: got all; expected cache, weights, both"):
         Stream(model, "all")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match='adapt: got cache; expected "weights" or "both"'):
+        Stream(model, "cache")
     with pytest.raises(OptionError, match="rate: got -1"):
         Adaptation(rate=-1)
     with pytest.raises(OptionError, match="valid: got a text without adapt"):

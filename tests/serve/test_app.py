@@ -205,7 +205,7 @@ def test_score(post: Callable[..., Any], models: dict[str, Any], name: str) -> N
     assert reply["loss"] == expected.loss
 
 
-@pytest.mark.parametrize("adapt", ["cache", "weights", "both"])
+@pytest.mark.parametrize("adapt", ["weights", "both"])
 def test_a_stream_that_adapts_answers_like_one_of_the_predictor(
     models: dict[str, Any], ask: Any, adapt: Any
 ) -> None:

@@ -466,14 +466,14 @@ def test_only_a_few_streams_adapt(
     async def work(streams: StreamStore) -> None:
         first, _ = await streams.create("ab", adapt="both")
         await streams.fork(first)
-        for again in (streams.create("", adapt="cache"), streams.fork(first)):
+        for again in (streams.create("", adapt="weights"), streams.fork(first)):
             with pytest.raises(BusyError, match="no room for more streams that adapt: got 2 of m"):
                 await again
         await streams.create("")
         held = weakref.ref(streams._streams[first].own)
         await streams.delete(first)
         # the thread forgets a request when the next one comes
-        await streams.create("", adapt="cache")
+        await streams.create("", adapt="weights")
         gc.collect()
         assert held() is None
 

@@ -52,7 +52,8 @@ def tune(
             raise OptionError(f"--{name}", got="it in a tuning", expected="--time")
     check_output(Path(output))
     train = partial(task.train, files)
-    tuning = Tuning(train, values, task.variations, seconds(time), Path(output))
+    data = {"task": task.name, "files": files}
+    tuning = Tuning(train, values, task.variations, seconds(time), Path(output), data)
     with TrainingDisplay(
         task.display_type(), to_stderr=json_, output=output, wording=as_typed
     ) as display:

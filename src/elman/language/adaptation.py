@@ -54,10 +54,19 @@ DEFAULTS = {
 
 
 def adaptation_of(adapt: Adapt | Adaptation, level: str) -> Adaptation:
-    """Return strengths as they are, and for one of `CHOICES` the defaults; raises OptionError otherwise."""
+    """Return strengths as they are, and for one of `CHOICES` the defaults.
+
+    Raises OptionError for anything else, and where the defaults change nothing: those of characters have no
+    cache, which brought nothing on any text (docs/recipes.md).
+    """
     if isinstance(adapt, Adaptation):
         return adapt
     if adapt not in CHOICES:
         expected = f"{', '.join(CHOICES)} or an Adaptation"
         raise OptionError("adapt", got=adapt, expected=expected)
-    return DEFAULTS[level].only(adapt)
+    settings = DEFAULTS[level].only(adapt)
+    if not settings.rate and not settings.cache_share:
+        expected = f'"weights" or "both": the default of level {level} has no {adapt}'
+        remedy = "or pass an Adaptation with a cache_share"
+        raise OptionError("adapt", got=adapt, expected=expected, remedy=remedy)
+    return settings

@@ -24,6 +24,30 @@ LIMITS = container.Limits(
 )
 
 
+def check_same_run(run: str, kept: JsonObject, own: JsonObject, folder: Path) -> None:
+    """Raise ModelFileError unless a resumed `run` has the settings and data of the interrupted one.
+
+    Args:
+        run: The word for it, "run" or "tuning".
+        kept: Settings and data of the interrupted run by name.
+        own: Those of the resumed one.
+        folder: The folder that keeps the interrupted run.
+    """
+    for name in {**own, **kept}:
+        if kept.get(name) != own.get(name):
+            # Digests of texts tell a person nothing, so those values are left out of the message.
+            got, expected = (
+                "nothing" if settings.get(name) is None else settings[name]
+                for settings in (own, kept)
+            )
+            raise ModelFileError(
+                f"--resume with another {name} than the interrupted {run}",
+                got=None if "text" in name else got,
+                expected="the same" if "text" in name else printable(expected),
+                remedy=f"or remove {folder}",
+            )
+
+
 class Store:
     """The folder beside the model that keeps the checkpoint of an unfinished run.
 
@@ -116,16 +140,7 @@ class Store:
             raise ModelFileError(
                 f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"
             )
-        for name, value in self.identity.items():
-            # Digests of texts tell a person nothing, so those values are left out of the message.
-            kept = metadata["identity"].get(name)
-            if kept != value:
-                raise ModelFileError(
-                    f"--resume with another {name} than the interrupted run",
-                    got=None if "text" in name else value,
-                    expected="the same" if "text" in name else printable(kept),
-                    remedy=f"or remove {self.file.parent}",
-                )
+        check_same_run("run", metadata["identity"], self.identity, self.file.parent)
         numbers = metadata["numbers"]
         if set(numbers["progress"]) != {field.name for field in fields(Progress)}:
             raise ModelFileError(f"checkpoint {self.file} has another set of numbers")

@@ -23,10 +23,11 @@ from elman.files.atomic import atomic_write
 from elman.files.model import Model, folder_of
 from elman.training.journal import Event, JsonObject, Run, Watch
 from elman.training.options import Values
+from elman.training.store import check_same_run
 from elman.training.trainer import Outcome, PausedRunError
 
-Variation: TypeAlias = Mapping[str, float | str]
-"""A change of the default plan: a factor of each number, by the name of its option, or another text."""
+Variation: TypeAlias = Mapping[str, float]
+"""A change of the default plan: a factor of each number, by the name of its option."""
 
 RACE_SHARE = 0.25
 """Share of the time that the losers of the race may take."""
@@ -88,15 +89,13 @@ def changes_of(variation: Variation, plan: JsonObject) -> JsonObject:
     {'hidden_size': 96}
     """
     changes: JsonObject = {}
-    for name, value in variation.items():
+    for name, factor in variation.items():
         default = plan.get(name)
-        changed: float | str = value
-        if isinstance(value, int | float) and isinstance(default, int | float):
-            changed = (
-                max(1, round(default * value)) if isinstance(default, int) else default * value
-            )
-            changed = min(changed, MAX_DROPOUT) if name == "dropout" else changed
-        if changed != default and default is not None:
+        if not isinstance(default, int | float):
+            continue
+        changed = max(1, round(default * factor)) if isinstance(default, int) else default * factor
+        changed = min(changed, MAX_DROPOUT) if name == "dropout" else changed
+        if changed != default:
             changes[name] = changed
     return changes
 
@@ -111,6 +110,7 @@ class Tuning:
         variations: Sequence[Variation],
         seconds: float,
         output: Path,
+        data: JsonObject | None = None,
     ) -> None:
         """Prepare the race.
 
@@ -120,8 +120,13 @@ class Tuning:
             variations: Changes of the default plan.
             seconds: The time of training altogether.
             output: The model's file.
+            data: Task and files by name; a tuning of other data cannot resume this one.
         """
-        self.train, self.seconds, self.output = train, seconds, output
+        self.train, self.output = train, output
+        settings = {**(data or {}), **values, "time": seconds}
+        settings.pop("threads", None)
+        # Values as they come back from a file of JSON, which has lists for tuples.
+        self.identity: JsonObject = json.loads(json.dumps(settings))
         self.variations = [own for own in variations if not own.keys() & values.keys()]
         self.folder = output.with_suffix(".tuning")
         self.count, self.first = race_of(seconds, 1 + len(self.variations))
@@ -143,6 +148,7 @@ class Tuning:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
+            self._save()
         numbers, pause = [0], self.first
         for rung in range(self.count.bit_length() - 1):
             say(f"rung {rung + 1}: {pause:.0f} s of training for each configuration")
@@ -225,27 +231,21 @@ class Tuning:
         model.save(self.output)
         return replace(outcome, model=model)
 
-    def _identity(self) -> JsonObject:
-        settings = {name: value for name, value in self.values.items() if name != "threads"}
-        return dict(json.loads(json.dumps(settings)))
-
     def _save(self) -> None:
-        state = {"settings": self._identity(), "plan": self.plan, "candidates": self.table()}
+        state = {"settings": self.identity, "plan": self.plan, "candidates": self.table()}
         atomic_write(self.folder / "race.json", json.dumps(state).encode())
 
     def _load(self) -> None:
-        """Read the state of an interrupted tuning; raises OptionError where there is none, or another one."""
+        """Read the state of an interrupted tuning; raises OptionError, ModelFileError.
+
+        There may be none, or one with other options or data.
+        """
         file = self.folder / "race.json"
-        if not self.folder.exists():
+        if not file.exists():
             expected = "that of an interrupted tuning"
-            raise OptionError("resume", got=f"no {self.folder}", expected=expected)
-        if not file.exists():  # interrupted before the first configuration paused
-            return
+            raise OptionError("resume", got=f"no {file}", expected=expected)
         state = json.loads(file.read_text("utf-8"))
-        if state["settings"] != self._identity():
-            raise OptionError(
-                "resume", got="other options than the interrupted tuning", expected="the same"
-            )
+        check_same_run("tuning", state["settings"], self.identity, self.folder)
         self.plan = state["plan"]
         self.candidates = [
             Candidate(one["changes"], one["measures"]) for one in state["candidates"]
