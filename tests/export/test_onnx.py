@@ -349,7 +349,7 @@ def make_random_forecaster(seed: int, cell: str, activation: str) -> Model:
             "seasonal": scale * (np.arange(len(noise)) % season + 1e-4 * noise),
         }[draw.choice(["walk", "level", "rounded", "seasonal"])]
         row[draw.random(len(row)) < 0.2 * some(1)] = np.nan
-        if some(1) and len(row) > window:
+        if draw.random() < 0.15 and len(row) > window:
             row[-window:] = np.nan
         row[0] = scale
         values.append(abs(row) if log else row)

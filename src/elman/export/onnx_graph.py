@@ -1,20 +1,14 @@
-"""A graph of ONNX under construction: inputs, nodes, weights and outputs, with recurrent layers as nodes.
-
-Shapes inside are those of ONNX's recurrent operators: T time steps, B sequences, I inputs and H units.
-"""
+"""A graph of ONNX under construction: its values are computed with the operators of numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-
-from elman.engine.layers import Layer
-from elman.tables.scaler import MAX_STANDARDISED, Scaler
 
 OPSET = 17
 # The version of the file format that came with opset 17; older runtimes refuse later ones.
@@ -22,26 +16,111 @@ IR_VERSION = 8
 _TYPES = {
     "int64": TensorProto.INT64,
     "int32": TensorProto.INT32,
+    "float16": TensorProto.FLOAT16,
     "float32": TensorProto.FLOAT,
     "float64": TensorProto.DOUBLE,
     "bool": TensorProto.BOOL,
 }
-_RECURRENT = {
-    # the operator, and the number of our gate at each place in the operator's order
-    "rnn": ("RNN", (0,)),
-    "gru": ("GRU", (1, 0, 2)),
-    "lstm": ("LSTM", (0, 3, 1, 2)),
-}
-_ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "linear": "Affine"}
+# Types of the results of operators whose inputs have another type.
+_RESULTS = dict.fromkeys(("Less", "Greater", "LessOrEqual", "Equal", "IsNaN"), "bool")
+_RESULTS |= {"Shape": "int64", "ArgMax": "int64"}
+_LAST = np.iinfo(np.int64).max
 
-Type: TypeAlias = Literal["int64", "int32", "float32", "float64", "bool"]
 Attribute: TypeAlias = (
     "int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | onnx.GraphProto"
 )
+Operand: TypeAlias = "Value | np.ndarray | float | Sequence[int] | None"
+
+
+class Value:
+    """A value in a graph; calculations with it add nodes.
+
+    Numbers and arrays in a calculation take the type of the value. A list of whole numbers is int64, as axes
+    and shapes are. None is an optional input that is left out.
+    """
+
+    # numpy leaves operators between an array and a value to the value
+    __array_ufunc__ = None
+
+    def __init__(self, graph: Graph, name: str, dtype: str) -> None:
+        self.graph, self.name, self.dtype = graph, name, dtype
+
+    def op(self, operator: str, *others: Operand, **attributes: Attribute) -> Value:
+        """Return the first output of an operator of ONNX, with this value as its first input."""
+        return self.several(operator, 1, *others, **attributes)[0]
+
+    def several(
+        self, operator: str, outputs: int, *others: Operand, **attributes: Attribute
+    ) -> list[Value]:
+        """Return several outputs of an operator of ONNX."""
+        return self.graph.node(operator, outputs, [self, *others], self.dtype, attributes)
+
+    def __add__(self, other: Operand) -> Value:
+        return self.op("Add", other)
+
+    def __sub__(self, other: Operand) -> Value:
+        return self.op("Sub", other)
+
+    def __mul__(self, other: Operand) -> Value:
+        return self.op("Mul", other)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return self.op("Div", other)
+
+    def __mod__(self, other: Operand) -> Value:
+        return self.op("Mod", other)
+
+    def __lt__(self, other: Operand) -> Value:
+        return self.op("Less", other)
+
+    def __gt__(self, other: Operand) -> Value:
+        return self.op("Greater", other)
+
+    def where(self, true: Value, false: Operand) -> Value:
+        """Return `true` where this value is true, and `false` elsewhere."""
+        return self.graph.node("Where", 1, [self, true, false], true.dtype, {})[0]
+
+    def cast(self, dtype: str) -> Value:
+        """Return the value as another type."""
+        return self.graph.node("Cast", 1, [self], dtype, {"to": _TYPES[dtype]})[0]
+
+    def reshape(self, *shape: int) -> Value:
+        """Return the value in another shape; 0 keeps the size of an axis and -1 takes what remains."""
+        return self.op("Reshape", shape)
+
+    def transpose(self, *axes: int) -> Value:
+        """Return the value with its axes in another order."""
+        return self.op("Transpose", perm=axes)
+
+    def squeeze(self, axis: int) -> Value:
+        """Return the value without an axis of size 1."""
+        return self.op("Squeeze", [axis])
+
+    def unsqueeze(self, *axes: int) -> Value:
+        """Return the value with more axes of size 1."""
+        return self.op("Unsqueeze", axes)
+
+    def sum(self, axis: int, *, keep: bool = False) -> Value:
+        """Return the sums over an axis."""
+        return self.op("ReduceSum", [axis], keepdims=int(keep))
+
+    def part(self, first: int, end: int = _LAST, *, axis: int = 1) -> Value:
+        """Return the entries of an axis from `first` up to `end`; negative numbers count from its end."""
+        return self.op("Slice", [first], [end], [axis])
+
+    def steps(self, axis: int) -> Value:
+        """Return the numbers 0, 1, … of the entries of an axis, int64."""
+        size = self.op("Shape", start=axis, end=axis + 1).squeeze(0)
+        return self.graph.node("Range", 1, [0, size, 1], "int64", {})[0]
+
+    def linear(self, weight: np.ndarray, bias: np.ndarray | None = None) -> Value:
+        """Return ``x · weightᵀ + bias``, with ``weight [out, in]`` as in PyTorch."""
+        product = self.op("MatMul", weight.T)
+        return product if bias is None else product + bias
 
 
 class Graph:
-    """A graph under construction; values are known by their names."""
+    """A graph under construction."""
 
     def __init__(self, name: str, names: count[int] | None = None) -> None:
         self.name = name
@@ -56,155 +135,47 @@ class Graph:
         """Return an empty graph for the body of a loop."""
         return Graph(name, self._numbers)
 
-    def _new_name(self) -> str:
+    def new_name(self) -> str:
+        """Return a name that no value of the graph has."""
         return f"v{next(self._numbers)}"
 
-    def input(self, name: str, dtype: Type, *shape: int | str) -> str:
+    def input(self, name: str, dtype: str, *shape: int | str) -> Value:
         """Add an input; a text in `shape` names an axis whose size is open."""
         self._inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
-        return name
+        return Value(self, name, dtype)
 
-    def output(self, name: str, value: str, dtype: Type, *shape: int | str) -> None:
+    def output(self, name: str, value: Value, *shape: int | str) -> None:
         """Give `value` to the user as the output `name`."""
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
-        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+        self._nodes.append(helper.make_node("Identity", [value.name], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[value.dtype], shape))
 
-    def constant(self, values: np.ndarray | Sequence[int] | Sequence[float] | float) -> str:
-        """Add an array; Python's whole numbers become int64 and others float32."""
-        array = np.asarray(values)
-        if not isinstance(values, np.ndarray) and array.dtype == np.float64:
-            array = array.astype(np.float32)
-        name = self._new_name()
-        self._weights.append(
-            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-        )
-        return name
+    def constant(self, values: np.ndarray) -> Value:
+        """Add an array."""
+        name, array = self.new_name(), np.ascontiguousarray(values).reshape(values.shape)
+        self._weights.append(numpy_helper.from_array(array, name))
+        return Value(self, name, array.dtype.name)
 
-    def several(
-        self, operator: str, outputs: int, *inputs: str, **attributes: Attribute
-    ) -> list[str]:
-        """Add a node with several outputs and return their names."""
-        names = [self._new_name() for _ in range(outputs)]
-        node = helper.make_node(operator, inputs, names)
+    def node(
+        self,
+        operator: str,
+        outputs: int,
+        inputs: Sequence[Operand],
+        dtype: str,
+        attributes: Mapping[str, Attribute],
+    ) -> list[Value]:
+        """Add a node; numbers and arrays among its inputs take the type `dtype`."""
+
+        def name(operand: Operand) -> str:
+            if operand is None or isinstance(operand, Value):
+                return operand.name if operand else ""
+            kind = np.int64 if isinstance(operand, list | tuple) else np.dtype(dtype)
+            return self.constant(np.asarray(operand, kind)).name
+
+        results = [self.new_name() for _ in range(outputs)]
+        node = helper.make_node(operator, [name(operand) for operand in inputs], results)
         node.attribute.extend(helper.make_attribute(*named) for named in attributes.items())
         self._nodes.append(node)
-        return names
-
-    def op(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
-        """Add a node with one output and return its name."""
-        return self.several(operator, 1, *inputs, **attributes)[0]
-
-    def reshape(self, value: str, *shape: int) -> str:
-        """Return `value` in another shape; 0 keeps the size of an axis and -1 takes what remains."""
-        return self.op("Reshape", value, self.constant(shape))
-
-    def linear(self, x: str, weight: np.ndarray, bias: np.ndarray | None = None) -> str:
-        """Return ``x · weightᵀ + bias``, with ``weight [out, in]`` as in PyTorch."""
-        product = self.op("MatMul", x, self.constant(weight.T))
-        return product if bias is None else self.op("Add", product, self.constant(bias))
-
-    def cast(self, value: str, dtype: Type) -> str:
-        """Return `value` as another type."""
-        return self.op("Cast", value, to=_TYPES[dtype])
-
-    def standardised(self, x: str, scaler: Scaler) -> str:
-        """Return ``x [..., C]`` float64 as the network reads it, float32; NaN is a missing number."""
-        missing = self.op("IsNaN", x)
-        x = self.op("Sub", x, self.constant(scaler.mean))
-        x = self.op("Div", x, self.constant(scaler.scale))
-        x = self.op("Where", missing, self.constant(np.array(0.0)), x)
-        bounds = [self.constant(np.array(bound)) for bound in (-MAX_STANDARDISED, MAX_STANDARDISED)]
-        x = self.cast(self.op("Clip", x, *bounds), "float32")
-        if not scaler.indicator:
-            return x
-        return self.op("Concat", x, self.cast(missing, "float32"), axis=-1)
-
-    def mask(self, x: str, lengths: str) -> str:
-        """Return which steps of ``x [T, B, ...]`` are within the lengths of the sequences, ``[T, B, 1]``."""
-        T = self.op("Squeeze", self.op("Shape", x, start=0, end=1))
-        steps = self.op("Range", self.constant(0), T, self.constant(1))
-        is_inside = self.op("Less", self.reshape(steps, -1, 1), self.reshape(lengths, 1, -1))
-        return self.op("Unsqueeze", is_inside, self.constant([2]))
-
-    def recurrent(
-        self, layer: Layer, x: str, lengths: str = "", start: Sequence[str] = ()
-    ) -> tuple[str, list[str]]:
-        """Run a recurrent layer over ``x [T, B, I]``.
-
-        Args:
-            layer: The layer, in one or two directions.
-            x: Name of the input.
-            lengths: Name of the lengths of the sequences, int64 ``[B]``; empty if all have T steps.
-            start: Names of the start states ``[directions, B, H]``; none for zeros.
-
-        Returns:
-            Names of the outputs ``[T, B, directions·H]`` and of each last state ``[directions, B, H]``.
-        """
-        if not layer.cell.recurrent:
-            return self._scanned(layer, x, lengths, start)
-        operator, order = _RECURRENT[layer.cell.name]
-        H, D = layer.hidden_size, len(layer.directions)
-
-        def rows(array: np.ndarray | None) -> np.ndarray:
-            if array is None:
-                return np.zeros(len(order) * H, np.float32)
-            return np.concatenate([np.split(array, len(order))[gate] for gate in order])
-
-        attributes: dict[str, Attribute] = {"hidden_size": H}
-        if D == 2:
-            attributes["direction"] = "bidirectional"
-        if operator == "GRU":
-            attributes["linear_before_reset"] = 1
-        if operator == "RNN":
-            attributes["activations"] = [_ACTIVATIONS[layer.cell.activation]] * D
-            if layer.cell.activation == "linear":
-                attributes |= {"activation_alpha": [1.0] * D, "activation_beta": [0.0] * D}
-        # the operator's arrays have the axis of directions in front
-        weights = [np.stack([rows(way.weight_ih) for way in layer.directions])]
-        weights.append(np.stack([rows(way.weight_hh) for way in layer.directions]))
-        biases = [
-            np.concatenate([rows(way.bias_ih), rows(way.bias_hh)]) for way in layer.directions
-        ]
-        steps = self.cast(lengths, "int32") if lengths else ""
-        inputs = [x, *map(self.constant, [*weights, np.stack(biases)]), steps, *start]
-        y, *ends = self.several(operator, 1 + len(layer.cell.states), *inputs, **attributes)
-        # [T, D, B, H] → [T, B, D·H]
-        return self.reshape(self.op("Transpose", y, perm=[0, 2, 1, 3]), 0, 0, D * H), ends
-
-    def _scanned(
-        self, layer: Layer, x: str, lengths: str, start: Sequence[str]
-    ) -> tuple[str, list[str]]:
-        """Run minGRU, for which ONNX has no operator: the loop computes h' = a · h + b."""
-        H, outputs, ends = layer.hidden_size, list[str](), list[str]()
-        axis = self.constant([0])
-        for number, weights in enumerate(layer.directions):
-            sums = self.linear(x, weights.weight_ih, weights.bias_ih)
-            update, candidate = self.several("Split", 2, sums, axis=2)
-            update = self.op("Sigmoid", update)
-            if lengths:
-                # with an update of 0, the state stays as it is beyond the end of a sequence
-                inside = self.cast(self.mask(x, lengths), "float32")
-                update = self.op("Mul", update, inside)
-            a = self.op("Sub", self.constant([1.0]), update)
-            b = self.op("Mul", update, candidate)
-            # the rows of a layer that spells words are words, so the axis has a name of its own
-            body, shape = self.inside("mingru"), (f"rows_{self._new_name()}", H)
-            h, a_t, b_t = (body.input(body._new_name(), "float32", *shape) for _ in range(3))
-            after = body.op("Add", body.op("Mul", a_t, h), b_t)
-            for _ in range(2):
-                body.output(body._new_name(), after, "float32", *shape)
-            if start:
-                first = self.op("Squeeze", start[0], axis)
-            else:
-                # zeros of the batch's size
-                first = self.op("Expand", self.constant([0.0]), self.op("Shape", b, start=1))
-            attributes: dict[str, Attribute] = {"body": body.proto(), "num_scan_inputs": 2}
-            attributes["scan_input_directions"] = [number] * 2
-            attributes["scan_output_directions"] = [number]
-            end, y = self.several("Scan", 2, first, a, b, **attributes)
-            outputs.append(y)
-            ends.append(self.op("Unsqueeze", end, axis))
-        return self.op("Concat", *outputs, axis=2), [self.op("Concat", *ends, axis=0)]
+        return [Value(self, result, _RESULTS.get(operator, dtype)) for result in results]
 
     def proto(self) -> onnx.GraphProto:
         """Return the graph as ONNX keeps it, with the nodes and arrays that its outputs depend on."""

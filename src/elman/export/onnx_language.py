@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from elman.cells import find
 from elman.engine.layers import Layer
-from elman.export.onnx_graph import Graph
+from elman.export.onnx_graph import Graph, Value
+from elman.export.onnx_layers import concatenated, recurrent
 from elman.files.container import JsonObject
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
@@ -25,25 +26,23 @@ def language_graph(model: Model[NetworkConfig, TextCodec], *, single: bool) -> G
     axes = ("batch",) if single else ("batch", "time")
     tokens = graph.input("tokens", "int64", *axes)
     state = graph.input("state", "float32", "batch", rows, H)
-    lengths = "" if single else graph.input("lengths", "int64", "batch")
-    ids = graph.reshape(tokens, 1, -1) if single else graph.op("Transpose", tokens, perm=[1, 0])
-    x = graph.op("Gather", graph.constant(network.embedding), ids)
+    lengths = None if single else graph.input("lengths", "int64", "batch")
+    ids = tokens.reshape(1, -1) if single else tokens.transpose(1, 0)
+    x = graph.constant(network.embedding).op("Gather", ids)
     # [rows, 1, B, H]
-    parts = graph.several("Split", rows, graph.op("Transpose", state, perm=[1, 0, 2]), axis=0)
-    after: list[str] = []
+    parts = state.transpose(1, 0, 2).several("Split", rows, axis=0)
+    after: list[Value] = []
     for k in range(config.num_layers):
         layer = Layer(cell, model.arrays, f"layers.{k}")
         start = parts[k * len(cell.states) : (k + 1) * len(cell.states)]
-        y, ends = graph.recurrent(layer, x, lengths, start)
-        x = graph.op("Add", y, x) if config.residual and k else y
+        y, ends = recurrent(layer, x, lengths, start)
+        x = y + x if config.residual and k else y
         after += ends
-    logits = graph.linear(x, network.head_weight, network.head_bias)
-    logits = (
-        graph.reshape(logits, -1, V) if single else graph.op("Transpose", logits, perm=[1, 0, 2])
-    )
-    graph.output("logits", logits, "float32", *axes, V)
-    state = graph.op("Transpose", graph.op("Concat", *after, axis=0), perm=[1, 0, 2])
-    graph.output("new_state", state, "float32", "batch", rows, H)
+    logits = x.linear(network.head_weight, network.head_bias)
+    logits = logits.reshape(-1, V) if single else logits.transpose(1, 0, 2)
+    graph.output("logits", logits, *axes, V)
+    state = concatenated(after, axis=0).transpose(1, 0, 2)
+    graph.output("new_state", state, "batch", rows, H)
     return graph
 
 
