@@ -48,6 +48,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 # Roles of files in a task folder: one role, one name. Some have a base in a folder below.
 ROLES = {
+    "command_options",
     *(
         "options",
         "config",
@@ -335,10 +336,24 @@ def test_a_prediction_imports_only_what_it_needs() -> None:
         f"import sys, elman; elman.load({str(model)!r}).predict_next('a')\n"
         "print([name for name in sys.modules if 'adapted' in name or 'corpus' in name"
         " or name.startswith(('elman.explain', 'elman.draw', 'elman.labels.', 'elman.training.co'))"
-        " and not name.endswith(('.task', '.options'))])"
+        " and not name.endswith(('.task', 'options'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_predict_imports_only_what_it_needs() -> None:
+    model = Path(__file__).parent / "golden/gru-1.safetensors"
+    code = (
+        f"import sys; from elman.cli import main\ntry: main(['predict', {str(model)!r}, 'a'])\n"
+        "except SystemExit as left: print(left.code)\n"
+        "packages = {'rich', 'torch', 'sklearn', 'polars', 'narwhals', 'pandas', 'matplotlib'}\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] in packages"
+        " or name.startswith(('elman.cli.train', 'elman.cli.serve', 'elman.serve', 'elman.cli.explain'))"
+        " or name.startswith('elman.') and name.endswith('.options')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "['elman.training.options']"]
 
 
 def test_few_types_are_any() -> None:

@@ -32,7 +32,6 @@ from elman.task_types import (
 from elman.tasks import TASKS
 from elman.training.journal import Run
 from elman.training.options import Values
-from elman.training.recurrent_options import RecurrentOptions
 from elman.training.trainer import Outcome
 
 
@@ -104,7 +103,6 @@ class LengthReport:
 class LengthTask(Task):
     name = "length"
     panel = "Length"
-    options = RecurrentOptions
     command_options: ClassVar[Any] = {
         "train": ReadingOptions,
         "predict": PredictOptions,
@@ -112,6 +110,7 @@ class LengthTask(Task):
         "explain": ExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
+        "options": "elman.training.recurrent_options:RecurrentOptions",
         "config": f"{__name__}:LengthConfig",
         "codec": f"{__name__}:LengthCodec",
         "predictor": f"{__name__}:LengthPredictor",

@@ -192,8 +192,6 @@ class Task(ABC):
     """Name of the task, as in ``--task`` and in the configuration of its models."""
     panel: ClassVar[str]
     """Heading in ``elman train --help`` above the options that only this kind of task has."""
-    options: ClassVar[type[Options]]
-    """Options of training that the estimator has too."""
     command_options: ClassVar[dict[str, type[Options]]]
     """Options of the commands predict, evaluate and explain, and those of train about files."""
 
@@ -211,6 +209,8 @@ class Task(ABC):
     classes: ClassVar[dict[str, str]]
     """Module and name of each class below, such as "elman.language.config:NetworkConfig" for "config"."""
 
+    options: ClassVar[LazyClass[Options]] = LazyClass()
+    """Options of training that the estimator has too."""
     config_type: ClassVar[LazyClass[ModelConfig]] = LazyClass()
     codec_type: ClassVar[LazyClass[Codec]] = LazyClass()
     predictor_type: ClassVar[LazyClass[Predictor]] = LazyClass()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from elman._version import __version__
-from elman.cli import app
+from elman.cli.commands import COMMANDS
 from elman.language.predictor import LanguagePredictor
 from factories import make_model as _make
 
@@ -81,5 +81,5 @@ def test_an_unknown_kind_of_picture_is_refused_before_any_work(run: Any, command
 
 @pytest.mark.slow
 def test_every_command_has_json(run: Any) -> None:
-    for command in app.registered_commands:
-        assert "--json" in run(command.name, "--help").out, command.name
+    for command in COMMANDS:
+        assert "--json" in run(command, "--help").out, command

@@ -127,7 +127,7 @@ def test_object_files_use_only_their_instruction_set(name: str) -> None:
     assert ("vdpbf16ps" in code) == (name == "avx512_bf16")
 
 
-INFO = "import json; from elman.training.formatting import describe_installation as d; print(json.dumps(d()))"
+INFO = "import json; from elman.training.facts import describe_installation as d; print(json.dumps(d()))"
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ A command imports numpy, torch and the rest of the package inside its function, 
 
 from __future__ import annotations
 
-from elman.cli.app import main
-from elman.cli.commands import app
+from elman.cli.main import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -56,7 +56,7 @@ def info(
     # All other options of the command are about memory.
     for name in given(values):
         raise OptionError(flag(name), got="no --memory", expected="--memory with it")
-    from elman.training.formatting import describe_installation, describe_model, print_facts
+    from elman.training.facts import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)
     if json_:

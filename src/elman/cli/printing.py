@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from elman.cli.app import complain
+from elman.cli.task_options import file_ending
+from elman.training.formatting import visible, width
 from elman.training.options import Values
 
 if TYPE_CHECKING:
     from elman.task_types import Pictures, Printable, Ranking, Table
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        **file_ending(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".ndjson", ".json", "-"),
+        help="file to write the answers to: .csv .tsv .jsonl .parquet (default: standard output)",
+    ),
+]
 
 
 def print_json(value: Mapping[str, object]) -> None:
@@ -47,12 +60,19 @@ def show(result: Printable, as_json: bool) -> None:
 
 def show_ranking(ranking: Ranking, as_json: bool) -> None:
     """Print the most probable answers for one text."""
-    from elman.training.formatting import print_predictions
-
     if as_json:
         print_json(ranking.details)
-    else:
-        print_predictions(ranking.text, [*ranking.shares])
+        return
+    # rich would draw the same, but importing it takes longer than a prediction.
+    color = False if "NO_COLOR" in os.environ else None
+    typer.echo(typer.style(f"{visible(ranking.text)} …", bold=True), color=color)
+    names = [
+        {"\n": "line end", " ": "space"}.get(name, visible(name)) for name, _ in ranking.shares
+    ]
+    longest = max(map(width, names), default=0)
+    for name, (_, share) in zip(names, ranking.shares, strict=True):
+        bar = typer.style("█" * round(40 * share), fg=typer.colors.CYAN)
+        typer.echo(f"{name}{' ' * (longest - width(name))}  {share:.3f}  {bar}", color=color)
 
 
 def write_answers(columns: Table, output: str | None, as_json: bool) -> None:

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
+from elman.labels.command_options import Columns
 from elman.labels.conll import is_tag_file, read_tags
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.label_values import Label
-from elman.labels.options import Columns
 from elman.labels.predictor import LabelPredictor
 from elman.labels.read import is_table, read_sequences
 from elman.tables.reader import read_table

@@ -8,18 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from elman.errors import OptionError, warn
-from elman.labels.options import (
+from elman.labels.command_options import (
     CategoricalEvaluateOptions,
-    ClassifierOptions,
     LabelEvaluateOptions,
     LabelExplainOptions,
-    LabelledOptions,
     LabelPredictOptions,
-    RegressorOptions,
-    TaggerOptions,
     TrainingFileOptions,
 )
-from elman.task_types import Answers, Ranking, Reading, Result, Task
+from elman.task_types import Answers, LazyClass, Ranking, Reading, Result, Task
 from elman.training.options import Options, Values
 
 if TYPE_CHECKING:
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
 
     from elman.labels.dataset import Sequences
     from elman.labels.examples import LabelledSequences
+    from elman.labels.options import LabelledOptions
     from elman.labels.predictor import (
         ClassifierPredictor,
         LabelPredictor,
@@ -47,6 +44,7 @@ _MAX_STEP_DIGITS = 8
 
 def _classes(name: str) -> dict[str, str]:
     return {
+        "options": f"elman.labels.options:{name}Options",
         "config": "elman.labels.config:SequenceConfig",
         "codec": "elman.labels.codec:SequenceCodec",
         "display": "elman.labels.display:LabelsDisplay",
@@ -59,7 +57,7 @@ class _LabelledTask(Task):
     """Members that the three tasks share."""
 
     panel = "Labels (classify, regress, tag)"
-    options: ClassVar[type[LabelledOptions]]
+    options: ClassVar[LazyClass[LabelledOptions]] = LazyClass()
     command_options: ClassVar[dict[str, type[Options]]] = {
         "train": TrainingFileOptions,
         "predict": LabelPredictOptions,
@@ -217,7 +215,6 @@ class ClassifyTask(_CategoricalTask):
     """A classifier: sequences in, a label for each out."""
 
     name = "classify"
-    options = ClassifierOptions
     classes = _classes("Classifier")
 
     predictor: ClassifierPredictor
@@ -262,7 +259,6 @@ class RegressTask(_LabelledTask):
     """A regressor: sequences in, a number for each out."""
 
     name = "regress"
-    options = RegressorOptions
     classes = _classes("Regressor")
 
     predictor: RegressorPredictor
@@ -292,7 +288,6 @@ class TagTask(_CategoricalTask):
     """A tagger: sequences in, a tag for every time step out."""
 
     name = "tag"
-    options = TaggerOptions
     classes = _classes("Tagger")
 
     predictor: TaggerPredictor

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from elman.errors import OptionError, printable, warn
-from elman.language.options import (
+from elman.language.command_options import (
     LanguageEvaluateOptions,
     LanguageExplainOptions,
-    LanguageOptions,
     LanguagePredictOptions,
 )
 from elman.task_types import (
@@ -43,7 +42,6 @@ class LanguageTask(Task):
 
     name = "language"
     panel = "Text (language)"
-    options = LanguageOptions
     command_options: ClassVar[dict[str, type[Options]]] = {
         "train": HeldOutFiles,
         "predict": LanguagePredictOptions,
@@ -51,6 +49,7 @@ class LanguageTask(Task):
         "explain": LanguageExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
+        "options": "elman.language.options:LanguageOptions",
         "config": "elman.language.config:NetworkConfig",
         "codec": "elman.text.vocabulary:TextCodec",
         "predictor": "elman.language.predictor:LanguagePredictor",
@@ -67,6 +66,8 @@ class LanguageTask(Task):
 
         with needs_torch():
             from elman.language.train import train_language
+
+        from elman.language.options import LanguageOptions
 
         held_out = HeldOutFiles.from_values(values)
         valid, test = (

@@ -13,7 +13,7 @@ import elman
 from elman.errors import DataError
 from elman.files.atomic import atomic_write
 from elman.reproduce.row import Row, Settings, Trial
-from elman.training.formatting import describe_installation
+from elman.training.facts import describe_installation
 from elman.training.journal import JsonObject
 
 PACKAGE = Path(elman.__file__).parent

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
 from elman.errors import DataError, OptionError, printable, warn
-from elman.series.options import (
-    ForecasterOptions,
+from elman.series.command_options import (
     ForecastEvaluateOptions,
     ForecastExplainOptions,
     ForecastPredictOptions,
@@ -47,7 +46,6 @@ class ForecastTask(Task):
 
     name = "forecast"
     panel = "Series (forecast)"
-    options = ForecasterOptions
     command_options: ClassVar[dict[str, type[Options]]] = {
         "train": SeriesFileOptions,
         "predict": ForecastPredictOptions,
@@ -55,6 +53,7 @@ class ForecastTask(Task):
         "explain": ForecastExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
+        "options": "elman.series.options:ForecasterOptions",
         "config": "elman.series.config:ForecastConfig",
         "codec": "elman.series.codec:ForecastCodec",
         "predictor": "elman.series.predictor:ForecastPredictor",
@@ -93,6 +92,7 @@ class ForecastTask(Task):
         table = read_table(files[0], **ReadingOptions.from_values(values).how)
         with needs_torch():
             from elman.series.estimator import Forecaster
+            from elman.series.options import ForecasterOptions
             from elman.series.predictor import ForecastPredictor
             from elman.series.read_options import ReadOptions
             from elman.series.train import train_forecaster

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from elman.training.formatting import duration, facts_table, size, visible
+from elman.training.facts import facts_table
+from elman.training.formatting import duration, size, visible
 from elman.training.task_display import Facts, TaskDisplay, count
 
 PLAIN_LINE_EVERY_SECONDS = 15.0
