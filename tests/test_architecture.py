@@ -346,7 +346,7 @@ def test_the_command_predict_imports_only_what_it_needs() -> None:
     model = Path(__file__).parent / "golden/gru-1.safetensors"
     code = (
         f"import sys; from elman.cli import main\ntry: main(['predict', {str(model)!r}, 'a'])\n"
-        "except SystemExit as left: print(left.code)\n"
+        "except SystemExit as left: print(left.code or 0)\n"
         "packages = {'rich', 'torch', 'sklearn', 'polars', 'narwhals', 'pandas', 'matplotlib'}\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0] in packages"
         " or name.startswith(('elman.cli.train', 'elman.cli.serve', 'elman.serve', 'elman.cli.explain'))"
