@@ -419,7 +419,7 @@ def test_random_networks(number: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(2 * len(COMBINATIONS), 500, 20))
 def test_random_networks_up_to_500(first: int, tmp_path: Path) -> None:
-    """``pytest tests/export -m slow -k 500`` compares the rest of 500 networks."""
+    """``pytest tests/export -k random_networks`` compares 500 networks, these among them."""
     for number in range(first, first + 20):
         check_random(number, tmp_path)
 
