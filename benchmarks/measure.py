@@ -45,7 +45,8 @@ class Row:
     operations: float = 0.0
     """Floating-point operations of one of our steps."""
     by: str = "ratio"
-    """Kind of the marks: "ratio" of their time to ours, "share" of the peak, or "memory", ours to theirs."""
+    """Kind of the marks: "ratio" of their time to ours, "share" of the peak, "memory", ours to theirs, or our
+    "time" in the unit of the case."""
 
 
 @dataclass
@@ -131,6 +132,7 @@ def figures(row: Row, medians: Mapping[str, float], peak: float) -> dict[str, An
         "gflops": gflops,
         "share": gflops * 1e9 / peak if gflops and peak else None,
         "memory": None if peer is None else medians[ours] / medians[peer],
+        "time": medians[ours],
         "by": row.by,
         "at_least": row.at_least,
         "hope": row.hope,
@@ -138,7 +140,8 @@ def figures(row: Row, medians: Mapping[str, float], peak: float) -> dict[str, An
     value = found[row.by]
     if row.by != "memory":
         found["memory"] = None
+    less = row.by in ("memory", "time")
     for mark, limit in (("met", row.at_least), ("hoped", row.hope)):
         known = value is not None and limit is not None
-        found[mark] = (value <= limit if row.by == "memory" else value >= limit) if known else None
+        found[mark] = (value <= limit if less else value >= limit) if known else None
     return found

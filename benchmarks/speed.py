@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import torch
-from benchmarks import layers, memory, steps, streams
+from benchmarks import layers, memory, startup, steps, streams
 from benchmarks.measure import Case, Settings, figures, samples_of
 
 from elman.bench import Peak
@@ -38,7 +38,7 @@ WIDTH = 60
 
 def all_cases() -> list[Case]:
     """Return all cases, streams first: after layers have run, the kernel keeps using torch's threads."""
-    return [*streams.cases(), *layers.cases(), *steps.cases(), *memory.cases()]
+    return [*streams.cases(), *layers.cases(), *steps.cases(), *memory.cases(), *startup.cases()]
 
 
 def facts() -> dict[str, Any]:

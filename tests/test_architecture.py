@@ -356,6 +356,20 @@ def test_the_command_predict_imports_only_what_it_needs() -> None:
     assert done.stdout.splitlines()[-2:] == ["0", "['elman.training.options']"]
 
 
+@pytest.mark.slow
+def test_training_on_a_text_imports_no_scikit_learn(tmp_path: Path) -> None:
+    text, model = tmp_path / "text.txt", tmp_path / "m.safetensors"
+    text.write_text("I like tea .\n" * 40)
+    code = (
+        "import sys; from elman.cli import main\n"
+        f"arguments = ['train', {str(text)!r}, '--level', 'char', '--steps', '1', '-o', {str(model)!r}]\n"
+        "try: main(arguments)\nexcept SystemExit as left: print(left.code or 0)\n"
+        "print(sorted({'sklearn', 'scipy', 'polars', 'pandas', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0", "[]"]
+
+
 def test_few_types_are_any() -> None:
     """Few lines of code have the type Any, which hides mistakes from type checkers."""
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in FILES)

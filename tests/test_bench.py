@@ -261,13 +261,15 @@ def test_the_fastest_of_each_are_compared(benchmark: Any) -> None:
     row = measure.Row("r", ("elman x1",), ("ort",), 0.6, 0.3, by="memory")
     found = measure.figures(row, medians, 0.0)
     assert (found["memory"], found["met"], found["hoped"]) == (2 / 6, True, False)
+    row = measure.Row("r", ("elman x1",), ("ort",), 2.5, 1.5, by="time")
+    assert (measure.figures(row, medians, 0.0)["met"], medians["elman x1"]) == (True, 2.0)
 
 
 def test_the_speed_benchmark_names_its_cases_and_writes_what_it_measured(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]
     done = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True)
     names = done.stdout.split("\n")
-    assert {"stream 64", "layers lstm 512", "step word", "packed lstm", "memory"} <= set(names)
+    assert {"stream 64", "layers lstm 512", "step word", "packed lstm", "memory", "startup"} <= set(names)
     out = tmp_path / "results.json"
     chosen = [*command, "--only", "mingru 128", "--rounds", "1", "--out", str(out)]
     done = subprocess.run(chosen, capture_output=True, text=True, check=True)

@@ -20,7 +20,8 @@ Every message is one line: what, got, expected, remedy.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 def printable(value: object, limit: int = 80) -> str:
@@ -116,6 +117,17 @@ def installing(extra: str) -> str:
     'in the folder of Elman run pip install ".[train]"'
     """
     return f'in the folder of Elman run pip install ".[{extra}]"'
+
+
+@contextmanager
+def needs_torch() -> Iterator[None]:
+    """Raise MissingDependencyError where an import within the block fails because torch is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "training needs torch", got=str(error), remedy=installing("train")
+        ) from error
 
 
 def warn(notes: Iterable[str], *, depth: int = 3) -> None:

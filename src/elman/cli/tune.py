@@ -13,7 +13,7 @@ from elman.cli.option_names import as_typed
 from elman.cli.printing import print_json
 from elman.cli.task_options import given, with_task_options
 from elman.cli.train import HelpAll, OutputFile, TaskName, checked_task
-from elman.errors import OptionError
+from elman.errors import OptionError, needs_torch
 from elman.training.options import seconds
 
 DEFAULT_TUNING_TIME = "30m"
@@ -38,7 +38,6 @@ def tune(
     The defaults always take part. Options that are given stay as they are in all configurations.
     """
     from elman.files.model import check_output
-    from elman.training.estimator import needs_torch
     from elman.training.progress import TrainingDisplay
 
     with needs_torch():

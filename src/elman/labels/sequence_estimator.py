@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from elman.errors import DataError
+from elman.errors import DataError, needs_torch
 from elman.files.model import Model
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.display import LabelsDisplay
@@ -20,7 +20,7 @@ from elman.labels.examples import LabelledSequences, RunInputs, Targets, TargetS
 from elman.labels.label_values import Label, Labels
 from elman.labels.options import LabelledOptions
 from elman.labels.predictor import LabelPredictor
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator
 from elman.training.journal import Run, Watch
 
 PredictorT = TypeVar("PredictorT", bound=LabelPredictor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from elman.errors import OptionError, warn
+from elman.errors import OptionError, needs_torch, warn
 from elman.labels.command_options import (
     CategoricalEvaluateOptions,
     LabelEvaluateOptions,
@@ -69,8 +69,6 @@ class _LabelledTask(Task):
     @classmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
         """Train on labelled files; raises the same errors as the `fit` of the task's estimator."""
-        from elman.training.estimator import needs_torch
-
         with needs_torch():
             from elman.labels.train import train_labelled
 

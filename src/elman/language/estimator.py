@@ -7,7 +7,7 @@ from functools import partial
 from os import PathLike
 from typing import Literal, Unpack
 
-from elman.errors import DataError
+from elman.errors import DataError, needs_torch
 from elman.language.adaptation import Adapt, Adaptation
 from elman.language.display import LanguageDisplay
 from elman.language.evaluation import Evaluation
@@ -17,7 +17,7 @@ from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
 from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator
 from elman.training.journal import Run, Watch
 from elman.training.recurrent_options import CellName
 

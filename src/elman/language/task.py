@@ -9,7 +9,7 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
-from elman.errors import OptionError, printable, warn
+from elman.errors import OptionError, needs_torch, printable, warn
 from elman.language.command_options import (
     LanguageEvaluateOptions,
     LanguageExplainOptions,
@@ -62,8 +62,6 @@ class LanguageTask(Task):
     @classmethod
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
         """Train on text files and folders; raises the same errors as `LanguageModel.fit`."""
-        from elman.training.estimator import needs_torch
-
         with needs_torch():
             from elman.language.train import train_language
 

@@ -79,9 +79,11 @@ def _likely(text: str, options: LanguageOptions) -> tuple[Level, DocumentUnit, s
     # A few lines are an example to try the program with; each is a document.
     if len(lines) > 1 and len(text) < SMALL_TEXT_CHARACTERS:
         return level, "line", "the text is small"
+    if not may_be_characters:
+        return level, "file", ""
     counts = Counter(itertools.chain.from_iterable(lines))
     rare = sum(count == 1 for count in counts.values()) / max(1, counts.total())
     # A language without spaces, or a text full of numbers: most words are met only once.
-    if may_be_characters and counts.total() >= MIN_WORDS and rare > MAX_RARE_SHARE:
+    if counts.total() >= MIN_WORDS and rare > MAX_RARE_SHARE:
         return "char", "file", f"{100 * rare:.0f} % of the words occur only once"
     return level, "file", ""

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Literal, Unpack
 
 from elman.engine.shapes import whole_number
-from elman.errors import OptionError
+from elman.errors import OptionError, needs_torch
 from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
@@ -15,7 +15,7 @@ from elman.series.predictor import ForecastPredictor, SeriesStream
 from elman.series.read_options import KEPT_OPTIONS, ReadOptions, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator
 from elman.training.journal import Run, Watch
 from elman.training.recurrent_options import CellName
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
-from elman.errors import DataError, OptionError, printable, warn
+from elman.errors import DataError, OptionError, needs_torch, printable, warn
 from elman.series.command_options import (
     ForecastEvaluateOptions,
     ForecastExplainOptions,
@@ -85,7 +85,6 @@ class ForecastTask(Task):
     def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
         """Train on one table of series; raises the same errors as `Forecaster.fit`."""
         from elman.tables.reader import read_table
-        from elman.training.estimator import needs_torch
 
         if len(files) != 1:
             raise DataError("files of series", got=f"{len(files)}", expected="one")

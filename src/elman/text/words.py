@@ -86,7 +86,11 @@ def tokenise(text: str, split: str = "words") -> list[str]:
     >>> tokenise("blk_-1608 took 3.5ms", "log")
     ['blk_<num>', 'took', '<num>ms']
     """
-    return [token for token, _, _ in _matches(plain_line_ends(text), split)]
+    text = plain_line_ends(text)
+    if split != "log":
+        found: list[str] = _pattern_for(text, split).findall(text)
+        return found
+    return [token for token, _, _ in _matches(text, split)]
 
 
 def tokens_with_spans(text: str, split: str = "words") -> list[tuple[str, int, int]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -39,17 +38,6 @@ OptionsT = TypeVar("OptionsT", bound=RecurrentOptions)
 
 class _NotFittedError(NotFittedError, exceptions.NotFittedError):
     """Elman's error that is scikit-learn's too, because the tools of scikit-learn catch theirs."""
-
-
-@contextmanager
-def needs_torch() -> Iterator[None]:
-    """Raise MissingDependencyError where an import within the block fails because torch is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "training needs torch", got=str(error), remedy=installing("train")
-        ) from error
 
 
 def _both(first: Watch, second: Watch | None) -> Watch:
