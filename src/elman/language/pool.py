@@ -12,7 +12,7 @@ from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language.network import Network
 from elman.language.readable import Readable, token_numbers
-from elman.language.sampling import Predictions, Sampling, SamplingOptions, generator, ranked
+from elman.language.sampling import Predictions, Sampling, SamplingOptions, generator, ranked_rows
 from elman.language.stream import Stream, network_of
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
@@ -100,11 +100,16 @@ class StreamPool:
         if not listed or len(readables) != len(indices):
             got = f"{len(readables)}" if listed else type(readables).__name__
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(indices)}")
+        if isinstance(readables, np.ndarray) and readables.ndim == 1:
+            readables = readables.tolist()  # numbers of Python's, which `ordinary_token` takes
         tokens = [self.codec.ordinary_token(readable) for readable in readables]
         if None not in tokens and len(tokens):
             # one token for each stream: a single step
             numbers = np.array([tokens], np.int64)
-            _, self._states[indices] = self.network.forward(numbers, self._states[indices])
+            if which is None:
+                _, self._states = self.network.forward(numbers, self._states)
+            else:
+                _, self._states[indices] = self.network.forward(numbers, self._states[indices])
             self._last[indices] = numbers[0]
             return self
         lines = [token_numbers(self.codec, readable) for readable in readables]
@@ -142,12 +147,13 @@ class StreamPool:
         Raises OptionError.
         """
         k = whole_number("k", k, 1)
-        indices = self._indices(which)
+        outputs = self.network.output(self._states)
+        outputs = outputs if which is None else outputs[self._indices(which)]
         return [
-            ranked(self.codec, log_probabilities, k)
-            for block in self.network.blocks(len(indices))
-            for log_probabilities in self.network.log_probabilities(
-                self.network.output(self._states[indices[block]])
+            predictions
+            for block in self.network.blocks(len(outputs))
+            for predictions in ranked_rows(
+                self.codec, self.network.log_probabilities(outputs[block]), k
             )
         ]
 

@@ -93,18 +93,25 @@ class Predictions(list[tuple[str, float]]):
 
 def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
     """Return the `k` most probable tokens by ``log_probabilities [V]``, best first, without `<unk>`."""
+    return ranked_rows(codec, log_probabilities[None], k)[0]
+
+
+def ranked_rows(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> list[Predictions]:
+    """Return for each row of ``log_probabilities [N, V]`` the same as `ranked`."""
     # <unk> stands for many words, so it is never offered as a prediction.
     kernel = native.kernel() if log_probabilities.dtype == np.float32 else None
-    if kernel is not None:
-        found = Predictions()
-        found.unknown_probability = kernel.rank(
-            log_probabilities=np.ascontiguousarray(log_probabilities),
-            k=k,
-            never=UNKNOWN_ID,
-            names=codec.tokens,
-            found=found,
+    if kernel is None:
+        return [_ranked_in_numpy(codec, row, k) for row in log_probabilities]
+    rank, names = kernel.rank, codec.tokens
+    result = [Predictions() for _ in log_probabilities]
+    for found, row in zip(result, np.ascontiguousarray(log_probabilities), strict=True):
+        found.unknown_probability = rank(
+            log_probabilities=row, k=k, never=UNKNOWN_ID, names=names, found=found
         )
-        return found
+    return result
+
+
+def _ranked_in_numpy(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
     without_unknown = log_probabilities.copy()
     without_unknown[UNKNOWN_ID] = -np.inf
     chosen = best(without_unknown, min(k, len(without_unknown) - 1))
