@@ -49,6 +49,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 # Roles of files in a task folder: one role, one name. Some have a base in a folder below.
 ROLES = {
     "command_options",
+    "stream",
     *(
         "options",
         "config",

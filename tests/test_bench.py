@@ -269,7 +269,9 @@ def test_the_speed_benchmark_names_its_cases_and_writes_what_it_measured(tmp_pat
     command = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]
     done = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True)
     names = done.stdout.split("\n")
-    assert {"stream 64", "layers lstm 512", "step word", "packed lstm", "memory", "startup"} <= set(names)
+    assert {"stream 64", "layers lstm 512", "step word", "packed lstm", "memory", "startup"} <= set(
+        names
+    )
     out = tmp_path / "results.json"
     chosen = [*command, "--only", "mingru 128", "--rounds", "1", "--out", str(out)]
     done = subprocess.run(chosen, capture_output=True, text=True, check=True)

@@ -284,7 +284,7 @@ def test_names_that_c_cannot_include_are_refused(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"bidirectional": True}, "--no-bidirectional"),
+        ({"bidirectional": True}, "bidirectional=False"),
         ({"transitions": True}, "transitions"),
     ],
 )

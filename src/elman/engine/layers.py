@@ -111,17 +111,20 @@ class Layer:
         shape = (len(self.directions), len(self.cell.states), batch_size, self.hidden_size)
         return np.zeros(shape, self.dtype)
 
-    def run(self, x: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(
+        self, x: np.ndarray, sizes: np.ndarray, start: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the outputs ``[N, directions·H]`` and the last states ``[directions, S, B, H]``.
 
-        The layer starts from zeros. Every number is finite: where the kernel meets a number that is not,
+        Every number is finite: where the kernel meets a number that is not,
         numpy computes the direction again with `bounded` states.
 
         Args:
             x: The rows of all steps, ``[N, I]``.
             sizes: The number of running sequences at each step, ``[T]``.
+            start: The states to start from, shaped as the last states; None for zeros.
         """
-        start = self.start(int(sizes[0]))
+        start = self.start(int(sizes[0])) if start is None else start
         outputs, ends = [], []
         for direction in range(len(self.directions)):
             pause()

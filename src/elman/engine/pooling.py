@@ -50,6 +50,61 @@ def pool(
     return np.concatenate(pooled, axis=1)
 
 
+class RunningPool:
+    """The pooled row of one sequence whose steps arrive one after the other, read in one direction.
+
+    Args:
+        ways: Names of poolings.
+        attention: The vector w as ``[1, D]``; None without attention.
+
+    >>> running = RunningPool(["last", "mean", "max"])
+    >>> running.add(np.array([[1.0], [4.0]]))
+    >>> running.add(np.array([[1.0]]))
+    >>> running.row().tolist()
+    [[1.0, 2.0, 4.0]]
+    """
+
+    def __init__(self, ways: Sequence[str], attention: np.ndarray | None = None) -> None:
+        self._ways, self._attention = ways, attention
+        # For each way its row ``[1, D]``; of a mean it is the weighted sum, beside the sum of the weights
+        # and the score whose weight is 1.
+        self._rows: dict[str, np.ndarray] = {}
+        self._weights: dict[str, tuple[np.ndarray | float, np.ndarray | float]] = {}
+
+    def add(self, y: np.ndarray) -> None:
+        """Add the outputs ``[T, D]`` of the next steps."""
+        for way in self._ways:
+            before = self._rows.get(way)
+            if way == "last":
+                self._rows[way] = y[-1:]
+            elif way == "max":
+                largest = y.max(axis=0, keepdims=True)
+                self._rows[way] = largest if before is None else np.maximum(before, largest)
+            else:
+                self._add_weighted(way, y)
+
+    def _add_weighted(self, way: str, y: np.ndarray) -> None:
+        scores = np.zeros((len(y), 1), y.dtype)
+        if way == "attention" and self._attention is not None:
+            scores = (y @ self._attention.T.astype(np.float64)).astype(y.dtype)
+        total, unit = self._weights.get(way, (0.0, -np.inf))
+        highest = np.maximum(scores.max(), unit)
+        # The sums so far were weighted by scores from another unit.
+        rest, weights = np.exp(unit - highest), np.exp(scores - highest)
+        before = self._rows.get(way, np.zeros((1, y.shape[1]), y.dtype))
+        # A sum of rows one after the other, as `pool` adds them.
+        self._rows[way] = np.concatenate([rest * before, weights * y]).sum(axis=0, keepdims=True)
+        self._weights[way] = rest * total + weights.sum(), highest
+
+    def row(self) -> np.ndarray:
+        """Return the results of all ways side by side, ``[1, P·D]``; at least one step was added."""
+        rows = [
+            self._rows[way] / self._weights[way][0] if way in self._weights else self._rows[way]
+            for way in self._ways
+        ]
+        return np.concatenate(rows, axis=1)
+
+
 def pool_backward(
     ways: Sequence[str],
     y: np.ndarray,

@@ -22,6 +22,7 @@ from elman.files.atomic import atomic_write
 from elman.files.model import Model
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
+from elman.labels.stream import needs_whole_sequences
 from elman.language.config import NetworkConfig
 from elman.series.config import ForecastConfig
 from elman.text.vocabulary import TextCodec
@@ -100,18 +101,14 @@ def c_source(model: Model, name: str, *, int8: bool = False) -> Source:
 
 def _problem(model: Model) -> str:
     """Return why a model cannot be expressed, or ""."""
-    config, codec = model.config, model.codec
+    config = model.config
     if isinstance(config, ForecastConfig):
         return "a forecaster, which reads whole windows of a series"
     if isinstance(config, SequenceConfig):
-        if config.bidirectional:
-            return "a network that also reads backwards; train it with --no-bidirectional"
+        if problem := needs_whole_sequences(model):
+            return problem
         if config.alphabet_size:
             return "a network that reads the spelling of words; train it with --level word"
-        if config.transitions:
-            return "tags that depend on later ones (transitions)"
-        if codec.wide is not None:
-            return f"a wide part ({codec.wide.kind}), which reads whole sequences"
     tokens = _tokens(model)
     return "a vocabulary with the character NUL" if tokens and "\0" in tokens.tokens else ""
 

@@ -44,6 +44,8 @@ class PackedSteps:
     def of(cls, sequences: Sequence[np.ndarray]) -> PackedSteps:
         """Pack `sequences`, none of which may be empty."""
         lengths = np.array([len(sequence) for sequence in sequences])
+        if len(lengths) == 1:  # nothing to sort: streams pack one sequence for every step
+            return cls(np.zeros(1, np.int64), np.ones(lengths[0], np.int64), sequences[0])
         order = np.argsort(-lengths, kind="stable")
         # for each step, how many sequences are longer than it
         sizes = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")

@@ -157,6 +157,10 @@ class NetworkMember:
         ways, arrays = self.config.pools, self.arrays
         if ways:
             y = pool(ways, y, end, sizes, arrays.get("attention.weight"))
+        return self.logits(y)
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """Return the logits ``[N, K]`` of pooled ``rows [N, P·D]``, or of the outputs of a tagger."""
         # BLAS sums in an order that depends on the batch; in float64 that does not show in the answer
-        logits: np.ndarray = y.astype(np.float64) @ self.head.T + arrays["head.bias"]
+        logits: np.ndarray = rows.astype(np.float64) @ self.head.T + self.arrays["head.bias"]
         return logits.astype(np.float32)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from elman.inspect.memory import Cuts
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
+    from elman.labels.stream import SequenceStream
 
 
 EMBEDDING_DEVIATION = 0.1
@@ -77,6 +78,12 @@ class LabelPredictor(Predictor):
         from elman.labels.memory import memory_cuts
 
         return memory_cuts(self.network, source, far)
+
+    def stream(self) -> SequenceStream:
+        """Return a stream, which reads a sequence step by step; raises InputError for some networks."""
+        from elman.labels.stream import SequenceStream
+
+        return SequenceStream(self.model, self.network)
 
     @property
     def labels(self) -> Labels:

@@ -20,6 +20,7 @@ from elman.labels.examples import LabelledSequences, RunInputs, Targets, TargetS
 from elman.labels.label_values import Label, Labels
 from elman.labels.options import LabelledOptions
 from elman.labels.predictor import LabelPredictor
+from elman.labels.stream import SequenceStream
 from elman.training.estimator import Estimator
 from elman.training.journal import Run, Watch
 
@@ -182,6 +183,10 @@ class SequenceEstimator(Estimator[PredictorT, OptionsT]):
         )
         labels = None if classes is None else Labels.of(classes)
         return self._train_labelled(data, RunInputs(held_out, measured, labels), run, verbose)
+
+    def stream(self) -> SequenceStream:
+        """Return a stream, to feed step by step; raises InputError for a network that needs all steps."""
+        return self._fitted().stream()
 
 
 def check_given(y: TargetSource | None) -> None:
