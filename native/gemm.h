@@ -12,8 +12,10 @@ struct Float32 {
   typedef float AWord;  // of A
   typedef V Column;
   typedef V Value;
+  typedef V Sum;
   static constexpr Int steps = 1;   // numbers k in a word of B
   static constexpr Int a_words = 1; // words of A that meet one word of B
+  static constexpr bool integers = false;
   static INLINE Word word(float x, float) { return x; }
   static INLINE Column column(const Word* b) { return *(const V*)b; }
   static INLINE Value value(const AWord* a) { return splat(*a); }
@@ -34,8 +36,10 @@ struct Widened {
   typedef float AWord;
   struct Column { V first, second; };
   struct Value { V first, second; };
+  typedef V Sum;
   static constexpr Int steps = 2;
   static constexpr Int a_words = 2;
+  static constexpr bool integers = false;
   static INLINE Word word(float x, float y) { return to_bfloat16(x) | to_bfloat16(y) << 16; }
   static INLINE Column column(const Word* b) {
     Vi pair = *(const Vi*)b;
@@ -55,8 +59,10 @@ struct BFloat16 {
   typedef uint32_t AWord;
   typedef Vi Column;
   typedef Vi Value;
+  typedef V Sum;
   static constexpr Int steps = 2;
   static constexpr Int a_words = 1;
+  static constexpr bool integers = false;
   static INLINE Word word(float x, float y) { return Widened::word(x, y); }
   static INLINE Column column(const Word* b) { return *(const Vi*)b; }
   static INLINE Value value(const AWord* a) { return (int32_t)*a - Vi{}; }
@@ -83,12 +89,28 @@ struct Product {
   Int c_row, c_panel = 0;
   const Int* rows = nullptr;       // in: the row of C for each row of the tile, or null for r
   Int columns = ALL;               // columns of C that exist, counted from c; others are not touched
+  const float* a_scales = nullptr; // in, for integers: the scale of each row of A
+  const float* scales = nullptr;   // in, for integers [panels·NV·W]: the scale of each column of B; it has a bias too
+  const int32_t* starts = nullptr; // in, for integers [panels·NV·W]: where the sum of each column starts
 };
+
+// Return where the sum of vector j of a tile begins, and the numbers of C that the sum of row r becomes.
+template <class Op>
+INLINE typename Op::Sum begin_sum(const Product<Op>& p, Int j) {
+  if constexpr (Op::integers) return *(const Vi*)(p.starts + j * W);
+  else return p.bias ? load(p.bias + j * W) : V{};
+}
+template <class Op>
+INLINE V end_sum(const Product<Op>& p, typename Op::Sum sum, Int r, Int j) {
+  if constexpr (!Op::integers) return sum;
+  else return rounded(__builtin_convertvector(sum, V) * (p.a_scales[r] * load(p.scales + j * W))) + load(p.bias + j * W);
+}
 
 // Computes one tile of C: MR rows, P panels of NV vectors.
 template <class Op, Int NV, bool ACROSS, Int P, Int MR>
 __attribute__((noinline)) void tile(const Product<Op>& p) {
-  V acc[MR][P * NV];
+  typedef typename Op::Sum Sum;
+  Sum acc[MR][P * NV];
   const bool whole = p.columns >= P * NV * W;
   const auto c_at = [&](Int r, Int j) {
     return p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
@@ -97,16 +119,16 @@ __attribute__((noinline)) void tile(const Product<Op>& p) {
 #pragma GCC unroll 24
     for (Int r = 0; r < MR; ++r)
 #pragma GCC unroll 24
-      for (Int j = 0; j < P * NV; ++j) acc[r][j] = load(c_at(r, j));
+      for (Int j = 0; j < P * NV; ++j) acc[r][j] = (Sum)load(c_at(r, j));
   } else if (p.accumulate) {
     for (Int r = 0; r < MR; ++r)
-      for (Int j = 0; j < P * NV; ++j) acc[r][j] = load(c_at(r, j), p.columns - j * W);
+      for (Int j = 0; j < P * NV; ++j) acc[r][j] = (Sum)load(c_at(r, j), p.columns - j * W);
   } else {
 #pragma GCC unroll 24
     for (Int j = 0; j < P * NV; ++j) {
-      const V bias = p.bias ? load(p.bias + j * W) : V{};
+      const Sum start = begin_sum(p, j);
 #pragma GCC unroll 24
-      for (Int r = 0; r < MR; ++r) acc[r][j] = bias;
+      for (Int r = 0; r < MR; ++r) acc[r][j] = start;
     }
   }
   const typename Op::AWord* a = p.a;
@@ -129,10 +151,13 @@ __attribute__((noinline)) void tile(const Product<Op>& p) {
 #pragma GCC unroll 24
     for (Int r = 0; r < MR; ++r)
 #pragma GCC unroll 24
-      for (Int j = 0; j < P * NV; ++j) store(c_at(r, j), acc[r][j]);
+      for (Int j = 0; j < P * NV; ++j) store(c_at(r, j), end_sum(p, acc[r][j], r, j));
   } else {
     V copy[MR][P * NV];
-    memcpy(copy, acc, sizeof acc);
+#pragma GCC unroll 24
+    for (Int r = 0; r < MR; ++r)
+#pragma GCC unroll 24
+      for (Int j = 0; j < P * NV; ++j) copy[r][j] = end_sum(p, acc[r][j], r, j);
     for (Int r = 0; r < MR; ++r)
       for (Int j = 0; j < P * NV; ++j) store(c_at(r, j), copy[r][j], p.columns - j * W);
   }

@@ -196,27 +196,17 @@ struct HeadPass {
 // The output layer of a network that was packed for inference.
 template <class Op>
 struct OutputLayer {
-  typedef typename Op::Word Word;
-  const Int V, H, words;
-  const Gates gates;
-  Word* weight;  // panels
-  float* bias;   // [columns]
+  const Int V;
+  Arena arena;
+  const Matrix<Op> matrix;
   size_t bytes;
 
-  OutputLayer(Int classes, Int hidden, char* base)
-      : V(classes), H(hidden), words(ceil_div(hidden, Op::steps)), gates{1, classes, OUT} {
-    Arena arena{base};
-    weight = arena.take<Word>(gates.columns() * words);
-    bias = arena.take<float>(gates.columns());
-    bytes = arena.used;
-  }
+  OutputLayer(Int classes, Int hidden, char* base) : V(classes), arena{base}, matrix(Gates{1, classes, OUT}, hidden, arena), bytes(arena.used) {}
   void fill(const float* from, const float* from_bias) const {
-    for (Int panel = 0; panel < gates.panels(); ++panel)
-      pack_gates<Op>(weight + panel * gates.width() * words, from, H, gates, panel);
-    for (Int column = 0; column < gates.columns(); ++column) bias[column] = column < V ? from_bias[column] : 0;
+    for (Int panel = 0; panel < matrix.gates.panels(); ++panel) matrix.fill(from, from_bias, panel);
   }
   void logits(const Output& o, Int me, Int team) const {
-    const Int tiles = ceil_div(o.N, tile_rows(OUT)), P = gates.panels();
+    const Int tiles = ceil_div(o.N, tile_rows(OUT)), P = matrix.gates.panels();
     const Int groups = o.N == 1 ? P / ALONE : 0, all = groups + (P - groups * ALONE) * tiles;
     for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
       if (item < groups) tile_logits<ALONE>(o, item * ALONE, Rows(1, 0, 1));
@@ -226,13 +216,12 @@ struct OutputLayer {
   static constexpr Int ALONE = 6;  // panels that a single row takes at once; see ForwardPass::step
   template <Int AT_ONCE>
   INLINE void tile_logits(const Output& o, Int panel, const Rows& tile) const {
-    Product<Op> p;
-    p.a = o.hidden + tile.begin * o.hidden_row, p.a_row = o.hidden_row, p.a_chunk = 0;
-    p.chunk = words, p.chunks = 1;
-    p.b = weight + panel * words * gates.width(), p.b_panel = words * gates.width();
-    p.bias = bias + panel * gates.width();
-    p.c = o.logits + tile.begin * V + panel * gates.width(), p.c_row = V, p.c_panel = gates.width();
-    p.columns = V - panel * gates.width();
+    const Int width = matrix.gates.width();
+    Product<Op> p = matrix.product(panel);
+    p.a = (const typename Op::AWord*)o.hidden + tile.begin * o.hidden_row, p.a_row = o.hidden_row;
+    if constexpr (Op::integers) p.a_scales = o.scales + tile.begin;
+    p.c = o.logits + tile.begin * V + panel * width, p.c_row = V, p.c_panel = width;
+    p.columns = V - panel * width;
     tile_of<Op, OUT, false, AT_ONCE>(tile.count, p);
   }
 };

@@ -1,11 +1,13 @@
 // Bindings of trained language models: the network packed for inference, the position of a stream, draws and rankings.
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <string.h>
 
 #include <memory>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -41,9 +43,13 @@ struct Runner {
     expect((size_t)layers[0].I == embedding.shape(1), "embedding: [V, I] of the first layer");
     return layers;
   }
-  Runner(const Kernel& k, bool widened, bool residual, int cell, const Parameters& parameters, const In<2>& embedding,
+  static Precision stored(const std::string& storage) {
+    expect(storage == "float32" || storage == "bf16" || storage == "int8", "storage: float32, bf16 or int8");
+    return storage == "int8" ? INT8 : storage == "bf16" ? WIDENED : FLOAT32;
+  }
+  Runner(const Kernel& k, const std::string& storage, bool residual, int cell, const Parameters& parameters, const In<2>& embedding,
          const In<2>& weight, const In<1>& bias, Int tabled)
-      : kernel(k), network(k, widened ? WIDENED : FLOAT32, residual, checked(cell, parameters, embedding, weight, bias),
+      : kernel(k), network(k, stored(storage), residual, checked(cell, parameters, embedding, weight, bias),
                            embedding.data(), embedding.shape(0), embedding.shape(1), weight.data(), bias.data(), tabled) {}
   Int classes() const { return network.classes(); }
   Int state_size() const { return network.state_size(); }
@@ -173,8 +179,8 @@ void bind_inference(nb::module_& m, nb::class_<Kernel>& kernel) {
            nb::arg("never"))
       .def("rank", rank, nb::kw_only(), nb::arg("log_probabilities"), nb::arg("k"), nb::arg("never"), nb::arg("names"), nb::arg("found"));
   nb::class_<Runner>(m, "Network")
-      .def(nb::init<const Kernel&, bool, bool, int, const Parameters&, const In<2>&, const In<2>&, const In<1>&, Int>(),
-           nb::kw_only(), nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
+      .def(nb::init<const Kernel&, const std::string&, bool, int, const Parameters&, const In<2>&, const In<2>&, const In<1>&, Int>(),
+           nb::kw_only(), nb::arg("kernel"), nb::arg("storage"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
            nb::arg("embedding"), nb::arg("weight"), nb::arg("bias"), nb::arg("tabled"))
       .def_prop_ro("state_size", &Runner::state_size)
       .def("forward", &Runner::forward, nb::kw_only(), nb::arg("tokens"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("y").noconvert().none(),

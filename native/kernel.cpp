@@ -3,7 +3,7 @@
 // Everything but the table at the end is in an anonymous namespace, and the headers outside it define no inline
 // functions. Otherwise the linker could choose a function that was compiled for a newer processor.
 #include <string.h>
-#ifdef __AVX2__
+#ifdef __SSE2__
 #include <immintrin.h>
 #endif
 
@@ -28,6 +28,7 @@ namespace {
 
 #include "vec.h"
 #include "gemm.h"
+#include "int8.h"
 #include "gru.h"
 #include "lstm.h"
 #include "rnn.h"
@@ -47,6 +48,7 @@ namespace {
 template <class Then>
 INLINE auto choose(Precision precision, Then then) {
   if (precision == WIDENED) return then(Widened{});
+  if (precision == INT8) return then(Int8{});
 #ifdef __AVX512BF16__
   if (precision == BFLOAT16) return then(BFloat16{});
 #endif
@@ -81,7 +83,7 @@ void forward(const Forward& f, Precision precision, Team& team, Int thread) {
 }
 template <class Cell, class Op, class Then>
 INLINE auto going_back(const Backward& f, Then then) {
-  if constexpr (sizeof(Op) && Op::a_words == 1) return then(BackwardPass<Cell, Op>(f));
+  if constexpr (sizeof(Op) && Op::a_words == 1 && !Op::integers) return then(BackwardPass<Cell, Op>(f));
   else return then(BackwardPass<Cell, Float32>(f));
 }
 size_t backward_bytes(const Backward& f, Precision precision) {
@@ -107,16 +109,17 @@ Int columns(const Layer& layer) {
   return choose(layer.cell, FLOAT32,
                 [&](auto cell, auto op) { return Packed<decltype(cell), decltype(op)>(layer, nullptr).gates.columns(); });
 }
-void input_sums(const Layer& layer, Precision precision, const char* packed, const float* x, Int x_row, Int rows, float* table) {
+void input_sums(const Layer& layer, Precision precision, const char* packed, const float* x, Int x_row, const float* scales,
+                Int rows, float* table) {
   choose(layer.cell, precision, [&](auto cell, auto op) {
     typedef decltype(op) Op;
-    if constexpr (sizeof(typename Op::AWord) == sizeof(float) && (Op::steps == 1 || Op::a_words == 2)) {
+    if constexpr (sizeof(typename Op::AWord) == sizeof(float) && (Op::steps != 2 || Op::a_words == 2)) {
       const Packed<decltype(cell), Op> ready(layer, const_cast<char*>(packed));
       const Int most = tile_rows(decltype(cell)::G * decltype(cell)::blocks), width = ready.gates.width();
       for (Int row = 0; row < rows; row += most)
         for (Int panel = 0; panel < ready.gates.panels(); ++panel)
-          ready.input_sums(panel, rows - row < most ? rows - row : most, x + row * x_row, x_row,
-                           table + row * ready.gates.columns() + panel * width, ready.gates.columns());
+          ready.input_sums(panel, rows - row < most ? rows - row : most, (const typename Op::AWord*)x + row * x_row, x_row,
+                           scales + row, table + row * ready.gates.columns() + panel * width, ready.gates.columns());
     }
   });
 }
@@ -124,17 +127,25 @@ void input_sums(const Layer& layer, Precision precision, const char* packed, con
 size_t head_bytes(const Head& f) { return HeadPass(f).layout(nullptr); }
 void head(const Head& f, Team& team, Int thread) { HeadPass(f).run(team, thread); }
 
+// Calls `then` with an output layer for the product of a precision.
+template <class Then>
+INLINE auto output_layer(Precision precision, Int V, Int H, char* packed, Then then) {
+  if (precision == WIDENED) return then(OutputLayer<Widened>(V, H, packed));
+  if (precision == INT8) return then(OutputLayer<Int8>(V, H, packed));
+  return then(OutputLayer<Float32>(V, H, packed));
+}
 size_t output_bytes(Int V, Int H, Precision precision) {
-  return precision == WIDENED ? OutputLayer<Widened>(V, H, nullptr).bytes : OutputLayer<Float32>(V, H, nullptr).bytes;
+  return output_layer(precision, V, H, nullptr, [](const auto& layer) { return layer.bytes; });
 }
 void pack_output(const float* weight, const float* bias, Int V, Int H, Precision precision, char* packed) {
-  if (precision == WIDENED) OutputLayer<Widened>(V, H, packed).fill(weight, bias);
-  else OutputLayer<Float32>(V, H, packed).fill(weight, bias);
+  output_layer(precision, V, H, packed, [&](const auto& layer) { layer.fill(weight, bias); });
 }
 void logits(const Output& o, Precision precision, Team& team, Int thread) {
-  char* packed = const_cast<char*>(o.packed);
-  if (precision == WIDENED) OutputLayer<Widened>(o.V, o.H, packed).logits(o, thread, team.size);
-  else OutputLayer<Float32>(o.V, o.H, packed).logits(o, thread, team.size);
+  output_layer(precision, o.V, o.H, const_cast<char*>(o.packed), [&](const auto& layer) { layer.logits(o, thread, team.size); });
+}
+Int integer_row(Int K) { return integer_words(K); }
+void integers(const float* x, Int x_row, Int K, Int rows, uint32_t* words, float* scales) {
+  for (Int row = 0; row < rows; ++row) scales[row] = to_integers(words + row * integer_words(K), x + row * x_row, K);
 }
 void exponentials(const float* logits, Int V, Int never, float factor, float* weights) {
   class_exponentials(logits, V, never, factor, weights);
@@ -185,6 +196,8 @@ const Kernel ELMAN_TABLE(ELMAN_ISA) = {
     output_bytes,
     pack_output,
     logits,
+    integer_row,
+    integers,
     exponentials,
     adamw,
     squares,

@@ -126,8 +126,9 @@ struct AdamW {
 // An output layer that was packed for inference.
 struct Output {
   Int N, H, V;
-  const float* hidden;  // in [N, H], its rows hidden_row floats apart
+  const float* hidden;  // in [N, H], its rows hidden_row floats apart; with INT8 the words of `integers`
   Int hidden_row;
+  const float* scales;  // in [N], with INT8: the scales of these rows
   const char* packed;   // in: weight and bias as `pack_output` wrote them
   float* logits;        // out [N, V]
 };
@@ -137,6 +138,7 @@ enum Precision {
   FLOAT32,   // float32 on both sides
   WIDENED,   // weights stored in bfloat16 and widened to float32
   BFLOAT16,  // bfloat16 on both sides; sums in float32
+  INT8,      // 8-bit integers with a scale for each row on both sides, for networks that were packed for inference
 };
 
 // The kernel of one instruction set. Functions that take a Team are called by each of its threads.
@@ -154,13 +156,18 @@ struct Kernel {
   // Write a layer's weights into packed [packed_bytes], in the order in which forward reads them.
   size_t (*packed_bytes)(const Layer&, Precision);
   void (*pack)(const Layer&, Precision, char* packed);
-  // Write the input sums of x [rows, I], its rows x_row floats apart, into table [rows, columns].
+  // Write the input sums of x [rows, I], its rows x_row floats apart, into table [rows, columns]; with INT8, x has the
+  // words of `integers` and scales [rows], which is null otherwise.
   Int (*columns)(const Layer&);
-  void (*input_sums)(const Layer&, Precision, const char* packed, const float* x, Int x_row, Int rows, float* table);
+  void (*input_sums)(const Layer&, Precision, const char* packed, const float* x, Int x_row, const float* scales, Int rows,
+                     float* table);
   // Write an output layer, weight [V, H] and bias [V], into packed [output_bytes]; then compute its logits.
   size_t (*output_bytes)(Int V, Int H, Precision);
   void (*pack_output)(const float* weight, const float* bias, Int V, Int H, Precision, char* packed);
   void (*logits)(const Output&, Precision, Team&, Int thread);
+  // Write x [rows, K], its rows x_row floats apart, as integers: words [rows, integer_row(K)] and scales [rows].
+  Int (*integer_row)(Int K);
+  void (*integers)(const float* x, Int x_row, Int K, Int rows, uint32_t* words, float* scales);
   // Write exp((logit - largest logit)·factor) of logits [V] into weights [V]; 0 for class `never`, which may be -1.
   void (*exponentials)(const float* logits, Int V, Int never, float factor, float* weights);
   // Update numbers [begin, end) of a parameter.

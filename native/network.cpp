@@ -14,6 +14,18 @@ Int padded(Int n) { return (n + PADDED - 1) / PADDED * PADDED; }
 
 float* floats(const Block& block) { return (float*)block.data(); }
 
+// Rows as integers, for products with integers.
+struct Integers {
+  const Int row;
+  const Block memory;
+  uint32_t* const words;
+  float* const scales;
+  Integers(const Kernel& kernel, const float* x, Int x_row, Int K, Int rows)
+      : row(kernel.integer_row(K)), memory(rows * (row + 1) * 4), words((uint32_t*)memory.data()), scales((float*)(words + rows * row)) {
+    kernel.integers(x, x_row, K, rows, words, scales);
+  }
+};
+
 template <class F>
 void in_team(Int threads, Int operations, F&& work) {
   run(threads, operations, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
@@ -123,7 +135,12 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
     return;
   }
   table_ = tokens;
-  kernel.input_sums(layers_[0], precision, packed_[0], padded_rows, inputs_, V, tokens);
+  if (precision == INT8) {
+    const Integers integers(kernel, padded_rows, inputs_, E, V);
+    kernel.input_sums(layers_[0], precision, packed_[0], (const float*)integers.words, integers.row, integers.scales, V, tokens);
+  } else {
+    kernel.input_sums(layers_[0], precision, packed_[0], padded_rows, inputs_, nullptr, V, tokens);
+  }
   weights_ -= columns * E;
 }
 
@@ -182,7 +199,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 }
 
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
-  Output o{N, H_, V_, hidden, row, output_, logits};
+  Output o{N, H_, V_, hidden, row, nullptr, output_, logits};
   const Int operations = N * V_ * H_, useful = worthwhile(threads, operations, WORTH_A_CALL);
   // products with bfloat16 weights read pairs of floats, so rows must have an even length
   std::unique_ptr<Block> copy;
@@ -191,6 +208,11 @@ void Network::logits(const float* hidden, Int row, Int N, float* logits, Int thr
     memset(copy->data(), 0, N * units_ * sizeof(float));
     for (Int n = 0; n < N; ++n) memcpy(floats(*copy) + n * units_, hidden + n * row, H_ * sizeof(float));
     o.hidden = floats(*copy), o.hidden_row = units_;
+  }
+  std::unique_ptr<Integers> integers;
+  if (precision_ == INT8) {
+    integers = std::make_unique<Integers>(kernel_, hidden, row, H_, N);
+    o.hidden = (const float*)integers->words, o.hidden_row = integers->row, o.scales = integers->scales;
   }
   in_team(useful, operations, [&](Team& team, Int thread) { kernel_.logits(o, precision_, team, thread); });
 }

@@ -55,7 +55,8 @@ INLINE void to_words(uint32_t* to, const float* from, Int n) {
 template <class Cell, class Op>
 struct Shape {
   static constexpr Int NV = Cell::G * Cell::blocks;
-  static constexpr bool halves = sizeof(typename Op::AWord) == sizeof(float) && Op::steps == 2 && Op::a_words == 1;
+  static constexpr bool integers = Op::integers;
+  static constexpr bool halves = !integers && sizeof(typename Op::AWord) == sizeof(float) && Op::steps == 2 && Op::a_words == 1;
   typedef typename Op::Word Word;
   typedef typename Op::AWord AWord;
   const Layer& layer;
@@ -105,49 +106,73 @@ struct Shape {
   }
 };
 
+// Weights [rows, K] and their bias in the order in which products read them, as side B.
+template <class Op>
+struct Matrix {
+  typedef typename Op::Word Word;
+  Gates gates;
+  Int K, words;
+  Word* weight;     // panels
+  float* bias;      // [columns]
+  float* scales;    // [columns], for integers alone
+  int32_t* starts;  // [columns], for integers alone
+
+  Matrix(const Gates& g, Int k, Arena& arena, bool exists = true) : gates(g), K(k), words(ceil_div(k, Op::steps)) {
+    const Int columns = exists ? gates.columns() : 0;
+    weight = arena.take<Word>(columns * words);
+    bias = arena.take<float>(columns);
+    scales = arena.take<float>(Op::integers ? columns : 0);
+    starts = arena.take<int32_t>(Op::integers ? columns : 0);
+  }
+  // Packs a panel of weights [rows, K] and a bias [rows], which may be null.
+  void fill(const float* from, const float* from_bias, Int panel) const {
+    const Int width = gates.width(), first = panel * width;
+    if constexpr (Op::integers) pack_integers(weight + first * words, scales + first, starts + first, from, K, gates, panel);
+    else pack_gates<Op>(weight + first * words, from, K, gates, panel);
+    for (Int column = first; column < first + width; ++column) {
+      const Int row = gates.row(column);
+      bias[column] = row < 0 || !from_bias ? 0 : from_bias[row];
+    }
+  }
+  // Makes a panel, and those after it, side B of a product over all K.
+  INLINE Product<Op> product(Int panel) const {
+    const Int first = panel * gates.width();
+    Product<Op> p;
+    p.chunk = words, p.chunks = 1, p.a_chunk = 0;
+    p.b = weight + first * words, p.b_panel = gates.width() * words;
+    p.bias = bias + first;
+    if constexpr (Op::integers) p.scales = scales + first, p.starts = starts + first;
+    return p;
+  }
+};
+
 // The weights of a layer in the order in which forward's products read them.
 template <class Cell, class Op>
 struct Packed {
-  typedef typename Op::Word Word;
   Gates gates;
-  Int input_words, state_words;
-  Word *weight_ih, *weight_hh;  // panels
-  float *bias_ih, *bias_hh;     // [columns]
-  size_t bytes;
+  size_t bytes = 0;
+  Arena arena;
+  Matrix<Op> input, state;  // `state` is empty for a cell without recurrent weights
 
   Packed(const Layer& layer, char* base)
-      : gates{Cell::G, layer.H, Cell::blocks}, input_words(ceil_div(layer.I, Op::steps)),
-        state_words(ceil_div(layer.H, Op::steps)) {
-    Arena arena{base};
-    const Int columns = gates.columns();
-    weight_ih = arena.take<Word>(columns * input_words);
-    weight_hh = arena.take<Word>(Cell::recurrent ? columns * state_words : 0);
-    bias_ih = arena.take<float>(columns);
-    bias_hh = arena.take<float>(columns);
+      : gates{Cell::G, layer.H, Cell::blocks}, arena{base}, input(gates, layer.I, arena),
+        state(gates, layer.H, arena, Cell::recurrent) {
     bytes = arena.used;
   }
   void fill(const Layer& layer, Int me, Int team) const {
-    const Int width = gates.width(), P = gates.panels();
-    for (Int panel = share(P, me, team); panel < share(P, me + 1, team); ++panel) {
-      pack_gates<Op>(weight_ih + panel * width * input_words, layer.weight_ih, layer.I, gates, panel);
-      if (Cell::recurrent)
-        pack_gates<Op>(weight_hh + panel * width * state_words, layer.weight_hh, layer.H, gates, panel);
-      for (Int column = panel * width; column < (panel + 1) * width; ++column) {
-        const Int row = gates.row(column);
-        bias_ih[column] = row < 0 || !layer.bias_ih ? 0 : layer.bias_ih[row];
-        bias_hh[column] = row < 0 || !layer.bias_hh ? 0 : layer.bias_hh[row];
-      }
+    for (Int panel = share(gates.panels(), me, team); panel < share(gates.panels(), me + 1, team); ++panel) {
+      input.fill(layer.weight_ih, layer.bias_ih, panel);
+      if (Cell::recurrent) state.fill(layer.weight_hh, layer.bias_hh, panel);
     }
   }
   // Writes rows of x·W_ihᵀ + b_ih for the columns of a panel.
-  //   a   in: x, its rows a_row words apart
-  //   to  out: rows to_row floats apart
-  INLINE void input_sums(Int panel, Int rows, const typename Op::AWord* a, Int a_row, float* to, Int to_row) const {
-    Product<Op> p;
-    p.a = a, p.a_row = a_row, p.a_chunk = 0;
-    p.chunk = input_words, p.chunks = 1;
-    p.b = weight_ih + panel * input_words * gates.width();
-    p.bias = bias_ih + panel * gates.width();
+  //   a         in: x, its rows a_row words apart
+  //   a_scales  in: the scales of its rows, for integers alone
+  //   to        out: rows to_row floats apart
+  INLINE void input_sums(Int panel, Int rows, const typename Op::AWord* a, Int a_row, const float* a_scales, float* to,
+                         Int to_row) const {
+    Product<Op> p = input.product(panel);
+    p.a = a, p.a_row = a_row, p.a_scales = a_scales;
     p.c = to, p.c_row = to_row;
     tile_of<Op, Cell::G * Cell::blocks, false>(rows, p);
   }
@@ -161,15 +186,19 @@ struct ForwardPass : Shape<Cell, Op> {
   const Forward& f;
   Packed<Cell, Op> packed;
   float *h[2], *c;                // [B, units]: hidden state before and after a step; cell state, updated in place
-  uint32_t *x_words, *h_words[2]; // x and h in bfloat16, if the product needs A in bfloat16
+  uint32_t *x_words, *h_words[2]; // x and h in bfloat16 or as integers, if the product needs A in one of these
+  float *x_scales, *h_scales;     // [x_rows], [B]: the scales of integers
   float* table;                   // [x_rows, columns]: the input sums of every token
   Int base = 0;                   // the first row in `sums`
+  Int x_row, h_row;               // words in a row of x_words, and of h_words
 
   explicit ForwardPass(const Forward& forward)
       : S(forward.layer, forward.steps), f(forward), packed(forward.layer, const_cast<char*>(forward.packed)) {
     const Int longest = S::B > FORWARD_ROWS ? S::B : FORWARD_ROWS;
     if (!f.saved) S::stored = longest < S::N ? longest : S::N;
     if (f.saved) this->save(f.saved);
+    x_row = S::integers ? integer_words(S::I) : packed.input.words;
+    h_row = S::integers ? S::units / Op::steps : S::units / 2;
   }
   size_t layout(char* base_of_scratch) {
     Arena arena{base_of_scratch};
@@ -178,9 +207,12 @@ struct ForwardPass : Shape<Cell, Op> {
     if (!f.saved) arena.used += this->save(arena.base + arena.used);
     for (float*& state : h) state = arena.take<float>(B * S::units);
     c = arena.take<float>(Cell::has_cell ? B * S::units : 0);
-    x_words = arena.take<uint32_t>(S::halves ? f.x_rows * packed.input_words : 0);
+    const bool words_of_x = S::halves || (S::integers && !f.table);
+    x_words = arena.take<uint32_t>(words_of_x ? f.x_rows * x_row : 0);
+    x_scales = arena.take<float>(S::integers && words_of_x ? f.x_rows : 0);
     table = arena.take<float>(f.tokens && !f.table ? f.x_rows * S::P * S::width : 0);
-    for (uint32_t*& words : h_words) words = arena.take<uint32_t>(S::halves ? B * S::units / 2 : 0);
+    for (uint32_t*& words : h_words) words = arena.take<uint32_t>(S::halves || S::integers ? B * h_row : 0);
+    h_scales = arena.take<float>(S::integers ? B : 0);
     return arena.used;
   }
 
@@ -191,7 +223,7 @@ struct ForwardPass : Shape<Cell, Op> {
       wait(team, me);
     }
     prepare(me, team.size);
-    if (S::halves) wait(team, me);  // the next products read x_words
+    if (S::halves || S::integers) wait(team, me);  // the next products read x_words
     if (f.tokens && !f.table) {
       every_token(me, team.size);
       wait(team, me);
@@ -203,6 +235,10 @@ struct ForwardPass : Shape<Cell, Op> {
       wait(team, me);
       if constexpr (Cell::recurrent) {
         for (; s < stretch.end; ++s) {
+          if constexpr (S::integers) {
+            integer_states(s, me, team.size);
+            wait(team, me);
+          }
           step(s, me, team.size);
           wait(team, me);
         }
@@ -228,19 +264,24 @@ struct ForwardPass : Shape<Cell, Op> {
   template <Int AT_ONCE>
   INLINE void tile_step(Int t, Int now, Int panel, const Rows& tile) {
     alignas(64) float gh[tile_rows(S::NV * AT_ONCE) * S::NV * AT_ONCE * W];
-    Product<Op> p;
-    if constexpr (S::halves) {
-      p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
+    Product<Op> p = packed.state.product(panel);
+    if constexpr (S::integers) {
+      p.a = h_words[0] + tile.begin * h_row, p.a_row = h_row, p.a_scales = h_scales + tile.begin;
+    } else if constexpr (S::halves) {
+      p.a = h_words[now] + tile.begin * h_row, p.a_row = h_row;
     } else {
       p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
     }
-    p.chunk = packed.state_words, p.chunks = 1, p.a_chunk = 0;
-    p.b = packed.weight_hh + panel * packed.state_words * S::width, p.b_panel = packed.state_words * S::width;
-    p.bias = packed.bias_hh + panel * S::width;
     p.c = gh, p.c_row = S::width, p.c_panel = tile.count * S::width;
     tile_of<Op, S::NV, false, AT_ONCE>(tile.count, p);
     for (Int q = 0; q < AT_ONCE; ++q)
       pointwise(t, panel + q, tile.begin, tile.count, gh + q * p.c_panel, now, 1 - now);
+  }
+  // Writes the hidden states before a step as integers.
+  void integer_states(Int s, Int me, Int team) {
+    const Int rows = S::steps.sizes[S::step(s)];
+    for (Int r = share(rows, me, team); r < share(rows, me + 1, team); ++r)
+      h_scales[r] = to_integers(h_words[0] + r * h_row, h[s % 2] + r * S::units, S::H);
   }
   // Runs all steps of a stretch for a cell without recurrent weights, whose items do not depend on each other.
   void scan(const typename S::Stretch& stretch, Int me, Int team) {
@@ -266,15 +307,19 @@ struct ForwardPass : Shape<Cell, Op> {
       if constexpr (S::halves)
         for (uint32_t* words : h_words) to_words<Op>(words + at / 2, h[0] + at, S::units);
     }
+    if constexpr (S::integers)
+      for (Int n = share(f.x_rows, me, team); !f.table && n < share(f.x_rows, me + 1, team); ++n)
+        x_scales[n] = to_integers(x_words + n * x_row, f.x + n * f.x_row, S::I);
     if constexpr (S::halves)
       for (Int n = share(f.x_rows, me, team); n < share(f.x_rows, me + 1, team); ++n)
-        to_words<Op>(x_words + n * packed.input_words, f.x + n * f.x_row, S::I);
+        to_words<Op>(x_words + n * x_row, f.x + n * f.x_row, S::I);
   }
 
   // Writes x·W_ihᵀ + b_ih of `rows` rows from n on, for one panel.
   INLINE void sums_of(Int panel, Int n, Int rows, float* to, Int to_row) {
-    if constexpr (S::halves) packed.input_sums(panel, rows, x_words + n * packed.input_words, packed.input_words, to, to_row);
-    else packed.input_sums(panel, rows, f.x + n * f.x_row, f.x_row, to, to_row);
+    if constexpr (S::integers) packed.input_sums(panel, rows, x_words + n * x_row, x_row, x_scales + n, to, to_row);
+    else if constexpr (S::halves) packed.input_sums(panel, rows, x_words + n * x_row, x_row, nullptr, to, to_row);
+    else packed.input_sums(panel, rows, f.x + n * f.x_row, f.x_row, nullptr, to, to_row);
   }
   // Writes `sums` for all steps of a stretch.
   void input_sums(const typename S::Stretch& stretch, Int me, Int team) {

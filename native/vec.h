@@ -16,6 +16,16 @@ INLINE V splat(float x) { return x - V{}; }
 INLINE V load(const float* p) { return *(const Vu*)p; }
 INLINE void store(float* p, V x) { *(Vu*)p = x; }
 
+// Returns x, which the compiler then does not fuse into a multiply-add: the result is the same on every processor.
+INLINE V rounded(V x) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(x));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(x));
+#endif
+  return x;
+}
+
 // Load or store the first `count` floats. Loaded lanes beyond them are zero; memory beyond them is not touched.
 INLINE V load(const float* p, Int count) {
   if (count >= W) return load(p);

@@ -102,18 +102,20 @@ set_lookup(_model_types)
 
 
 @overload
-def load(path: str | PathLike[str], storage: str = "float32") -> Predictor: ...
+def load(path: str | PathLike[str], storage: str | None = None) -> Predictor: ...
 @overload
-def load(path: str | PathLike[str], storage: str = "float32", *, kind: type[P]) -> P: ...
+def load(path: str | PathLike[str], storage: str | None = None, *, kind: type[P]) -> P: ...
 def load(
-    path: str | PathLike[str], storage: str = "float32", *, kind: type[Any] | None = None
+    path: str | PathLike[str], storage: str | None = None, *, kind: type[Any] | None = None
 ) -> Any:
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
     Args:
         path: The model file.
-        storage: "float32", or "bf16" to read the weights of a language model rounded to bfloat16. They then
-            take half the bytes, so that larger networks answer faster.
+        storage: "float32", "bf16" or "int8" (default: as the model is stored). With "bf16" the weights of a
+            language model are rounded to bfloat16; with "int8" those of any model are rounded to integers of 8
+            bits. They then take a half or a quarter of the bytes, so that larger language models answer faster,
+            and `save` writes a model that was loaded with "int8" as a file of about a quarter of the size.
         kind: The class that the model must have, such as `elman.LanguagePredictor`. Editors and type
             checkers then know the methods of the result.
 

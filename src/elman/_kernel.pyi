@@ -172,7 +172,7 @@ class Network:
         self,
         *,
         kernel: Kernel,
-        widened: bool,
+        storage: str,
         residual: bool,
         cell: int,
         layers: Sequence[
@@ -187,7 +187,7 @@ class Network:
 
         Args:
             kernel: the kernel that will run the network.
-            widened: whether to store weights rounded to bfloat16.
+            storage: "float32", or "bf16" or "int8" to round the weights.
             residual: whether each layer but the first adds its input to its output.
             cell: number of the cell in `CELLS`.
             layers: weight_ih, weight_hh, bias_ih and bias_hh of each layer.

@@ -38,12 +38,12 @@ def task_of(model: Model) -> type[Task]:
     return TASKS[model.config.task]
 
 
-def open_model(model: Model, storage: str = "float32") -> Predictor:
+def open_model(model: Model, storage: str | None = None) -> Predictor:
     """Return the predictor of the task that `model` was trained for.
 
     Args:
         model: The trained model.
-        storage: "float32", or "bf16" for weights rounded to half the bytes.
+        storage: "float32", or "bf16" or "int8" for rounded weights (default: as the model is stored).
 
     Raises:
         OptionError: the task has no such storage.

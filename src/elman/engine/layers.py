@@ -165,8 +165,13 @@ class Layer:
         """Return gx ``[N, G·H]`` of ``x [N, I]``: one matrix product for all steps."""
         weights = self.directions[direction]
         # One product for all steps is faster than a product for each.
-        gx: np.ndarray = x @ weights.weight_ih.T
+        gx = self._times(x, weights.weight_ih)
         return gx if weights.bias_ih is None else gx + weights.bias_ih
+
+    def _times(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return the products ``[N, R]`` of ``x [N, I]`` with one of the layer's weights ``[R, I]``."""
+        product: np.ndarray = x @ weight.T
+        return product
 
     def run_in_numpy(
         self,
@@ -212,7 +217,7 @@ class Layer:
             gh = None
             if weights.weight_hh is not None:
                 # [B, G·H]; the first state of every cell is its hidden state
-                gh = before[0] @ weights.weight_hh.T
+                gh = self._times(before[0], weights.weight_hh)
                 if weights.bias_hh is not None:
                     gh += weights.bias_hh
             gates = cell.activate(ops, gx[rows], gh)

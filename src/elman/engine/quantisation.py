@@ -2,16 +2,25 @@
 
 A weight is its integer times the scale of its row, max|row| / 127. Activations are quantised alike, one
 vector at a time, so that a product is a sum of integer products, which is exact, times both scales.
+`native/int8.h` computes the same products in the compiled kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import DTypeLike
+
+from elman.cells import Cell
+from elman.engine.layers import Layer
 
 LARGEST = 127
 """The largest integer; -128 is not used, so that the range is symmetric."""
 TINY = np.float32(1e-30)
 """A row without a larger number is stored as zeros, because the inverse of its scale could overflow."""
+SCALE_BITS = 16
+"""Significant bits of the scale of a stored weight. An integer of 7 bits times it is then an exact float32."""
 
 
 def quantised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,5 +35,71 @@ def quantised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = abs(rows).max(axis=-1, initial=0.0, keepdims=True)
     known = largest > TINY
     factor = np.where(known, np.float32(LARGEST) / np.where(known, largest, 1), np.float32(0))
-    integers = (rows * factor + np.copysign(np.float32(0.5), rows)).astype(np.int8)
+    scaled = rows * factor
+    integers = (scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int8)
     return integers, largest[..., 0] / np.float32(LARGEST)
+
+
+def rounded_weights(weights: np.ndarray) -> np.ndarray:
+    """Return float32 ``weights [R, N]`` rounded to integers times scales.
+
+    Scales are rounded up to `SCALE_BITS`, so that the products are exact: `quantised` returns the same
+    integers and scales for the result, however often it is rounded.
+
+    >>> once = rounded_weights(np.float32([[0.1, -0.2]]))
+    >>> bool((rounded_weights(once) == once).all())
+    True
+    """
+    _, scales = quantised(weights)
+    low = np.uint32((1 << (24 - SCALE_BITS)) - 1)
+    scales = ((scales.view(np.uint32) + low) & ~low).view(np.float32)[:, None]
+    known = scales > TINY / LARGEST
+    ratios = np.where(known, weights / np.where(known, scales, 1), 0)
+    integers = np.rint(ratios).clip(-LARGEST, LARGEST).astype(np.int8)  # a zero loses its sign
+    return np.asarray(integers * scales)
+
+
+def is_stored_form(integers: np.ndarray, scales: np.ndarray) -> bool:
+    """Return whether `rounded_weights` could have given these integers ``[R, N]`` and scales ``[R]``."""
+    low = np.uint32((1 << (24 - SCALE_BITS)) - 1)
+    largest = abs(integers.astype(np.int16)).max(axis=1, initial=0)
+    known = np.isfinite(scales) & (scales > TINY / LARGEST) & (scales.view(np.uint32) & low == 0)
+    zero = (largest == 0) & (scales.view(np.uint32) == 0)
+    return bool((zero | (known & (largest == LARGEST))).all())
+
+
+class IntegerMatrix:
+    """Weights ``[R, N]`` that multiply vectors as integers, exactly as the compiled kernel does."""
+
+    def __init__(self, weights: np.ndarray) -> None:
+        integers, self._scales = quantised(weights)
+        # float64 holds every sum of integer products exactly, and its matrix product is fast
+        self._columns = integers.astype(np.float64).T
+
+    def product(self, x: np.ndarray) -> np.ndarray:
+        """Return the products ``[.., R]`` of ``x [.., N]``, which is quantised."""
+        integers, scales = quantised(x)
+        sums = (integers.astype(np.float64) @ self._columns).astype(np.float32)
+        return np.asarray(sums * (scales[..., None] * self._scales), x.dtype)
+
+
+class IntegerLayer(Layer):
+    """A recurrent layer in numpy whose products are those of integers; parameters as those of `Layer`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        arrays: Mapping[str, np.ndarray],
+        name: str = "",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(cell, arrays, name, dtype)
+        self._matrices = {
+            id(weight): IntegerMatrix(weight)
+            for direction in self.directions
+            for weight in (direction.weight_ih, direction.weight_hh)
+            if weight is not None
+        }
+
+    def _times(self, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return self._matrices[id(weight)].product(x)

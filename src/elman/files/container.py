@@ -32,10 +32,10 @@ Facts: TypeAlias = Mapping[str, Any]
 """A JSON object that is only read."""
 
 FORMAT = 1
-_VERSION = {
-    "format": FORMAT,
-    "needs": "0.1.0",
-}  # "needs" is the first version of Elman that reads the format
+INT8_FORMAT = 2
+"""The format of files with integers of 8 bits. All other files keep the first format."""
+# "needs" is the first version of Elman that reads a format
+_VERSIONS = [{"format": number, "needs": "0.1.0"} for number in (FORMAT, INT8_FORMAT)]
 
 _DTYPES: dict[str, np.dtype[np.generic]] = {
     "F64": np.dtype("<f8"),
@@ -46,6 +46,7 @@ _DTYPES: dict[str, np.dtype[np.generic]] = {
     "U32": np.dtype("<u4"),
     "U16": np.dtype("<u2"),
     "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
     "BOOL": np.dtype("?"),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
@@ -189,7 +190,8 @@ def _order(tensors: Mapping[str, _Tensor]) -> list[str]:
 
 def _header(tensors: Mapping[str, _Tensor], texts: Mapping[str, str]) -> bytes:
     """Return the only valid header of this content, with a digest of zeros."""
-    own = {"sha256": _UNSIGNED.decode(), "elman": _dump(_VERSION)}
+    version = _VERSIONS[any(tensor.code == "I8" for tensor in tensors.values())]
+    own = {"sha256": _UNSIGNED.decode(), "elman": _dump(version)}
     entries: JsonObject = {"__metadata__": {**own, **texts}}
     begin = 0
     for name in _order(tensors):
@@ -270,7 +272,7 @@ def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], JsonObj
     texts = entries.pop("__metadata__", None) if type(entries) is dict else None
     if type(texts) is not dict or not all(type(text) is str for text in texts.values()):
         raise _RefusedError("its metadata", expected="texts")
-    if (version := texts.get("elman", "")) != _dump(_VERSION):
+    if (version := texts.get("elman", "")) not in map(_dump, _VERSIONS):
         _refuse_version(_value("elman", version, limits))
     if len(entries) > limits.tensors:
         expected = f"at most {limits.tensors}"
@@ -285,17 +287,17 @@ def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], JsonObj
 
 def _refuse_version(version: Any) -> NoReturn:
     number, needs = (
-        (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
+        (version.get(key) for key in _VERSIONS[0]) if type(version) is dict else (None, None)
     )
     # this version's own files never come here, so an equal or larger number is that of a later version
-    if type(number) is int and number >= FORMAT and type(needs) is str:
+    if type(number) is int and number >= INT8_FORMAT and type(needs) is str:
         raise _RefusedError(
             "a newer Elman wrote it",
             got=f"format {number}",
-            expected=f"format {FORMAT}",
+            expected=f"format {FORMAT} or {INT8_FORMAT}",
             remedy=f"install Elman {printable(needs, 20)} or later",
         )
-    raise _RefusedError("its format version", got=number, expected=f"{FORMAT}")
+    raise _RefusedError("its format version", got=number, expected=f"{FORMAT} or {INT8_FORMAT}")
 
 
 def _tensor(name: str, entry: object, limits: Limits) -> _Tensor:

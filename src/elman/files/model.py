@@ -12,13 +12,14 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import numpy as np
 from typing_extensions import TypeVar
 
 from elman.engine.config import ModelConfig
+from elman.engine.quantisation import is_stored_form, quantised, rounded_weights
 from elman.errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.files import container
 from elman.files.atomic import Path
@@ -27,9 +28,13 @@ from elman.files.model_types import Codec, types_of
 
 SUFFIX = ".safetensors"
 _KIND = "model"
+_SCALES = "scales"
+"""Name of the array of the scales of all rows of integers, matrix after matrix in order of their names."""
 
 C = TypeVar("C", bound=ModelConfig, default=Any)
 K = TypeVar("K", bound=Codec, default=Any)
+
+STORAGES = ("float32", "int8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,7 @@ class Model(Generic[C, K]):
     Raises:
         ShapeError: `arrays` are not the float32 parameters that `config` declares.
         InputError: an array holds a number that is not finite, or `codec` does not fit `config`.
+        OptionError: there is no such `storage`.
     """
 
     config: C
@@ -49,8 +55,13 @@ class Model(Generic[C, K]):
     """Translation between inputs, answers and numbers: vocabulary, labels, scaler."""
     card: Facts
     """JSON that says how the model was trained, on which data, and how good it is."""
+    storage: str = "float32"
+    """How a file stores the parameters: "float32", or "int8" for matrices rounded to integers of 8 bits with a
+    scale for each row. The arrays are float32 with the rounded numbers then."""
 
     def __post_init__(self) -> None:
+        if self.storage not in STORAGES:
+            raise OptionError("storage", got=self.storage, expected=" or ".join(STORAGES))
         self.codec.check(self.config)
         shapes, views = self.config.parameters(), {}
         if unlike := shapes.keys() ^ self.arrays.keys():
@@ -66,7 +77,7 @@ class Model(Generic[C, K]):
                 count = int(array.size - np.isfinite(array).sum())
                 raise InputError(f"parameter {name}", got=f"{count} numbers that are not finite")
             # Read-only, because predictors share the arrays of one model.
-            views[name] = array.view()
+            views[name] = rounded_weights(array) if self._is_rounded(name) else array.view()
             views[name].flags.writeable = False
         object.__setattr__(self, "arrays", views)
 
@@ -84,6 +95,21 @@ class Model(Generic[C, K]):
     def parameter_count(self) -> int:
         """Count of trained numbers."""
         return sum(math.prod(shape) for shape in self.config.parameters().values())
+
+    def _is_rounded(self, name: str) -> bool:
+        # a forbidden transition is a large number, which would leave no precision to the others
+        matrix = len(self.config.parameters()[name]) == 2 and "transitions." not in name
+        return matrix and self.storage == "int8"
+
+    def quantised(self) -> Model[C, K]:
+        """Return the model with its matrices rounded to 8 bits, so that its file is about a quarter as large.
+
+        >>> from elman import LanguageModel
+        >>> model = LanguageModel(hidden_size=4, steps=2).fit("I like tea . " * 40).model_
+        >>> model.quantised().storage
+        'int8'
+        """
+        return self if self.storage == "int8" else replace(self, storage="int8")
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that determines the answers: all parts but the card."""
@@ -113,7 +139,16 @@ class Model(Generic[C, K]):
             "codec": codec,
             "card": dict(self.card),
         }
-        return {**self.arrays, **arrays}, metadata
+        return {**self._stored_arrays(), **arrays}, metadata
+
+    def _stored_arrays(self) -> dict[str, np.ndarray]:
+        """Return the parameters as the file has them: with int8, integers and the scales of all their rows."""
+        stored, scales = dict(self.arrays), []
+        for name in sorted(stored):
+            if self._is_rounded(name):
+                stored[name], rows = quantised(stored[name])
+                scales.append(rows)
+        return stored | ({_SCALES: np.concatenate(scales)} if scales else {})
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -149,7 +184,31 @@ class Model(Generic[C, K]):
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")
         }
         codec = codec_type.from_parts(metadata["codec"], codec_arrays)
-        return Model(config, arrays, codec, metadata["card"])
+        storage = "int8" if _SCALES in arrays else "float32"
+        if storage == "int8":
+            arrays = _widened(arrays)
+        return Model(config, arrays, codec, metadata["card"], storage)
+
+
+def _widened(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters of a file as float32; raises ModelFileError for scales that `save` never writes."""
+    arrays, begin = dict(stored), 0
+    scales = arrays.pop(_SCALES)
+    for name in sorted(arrays):
+        integers = arrays[name]
+        if integers.dtype == np.int8 and integers.ndim == 2:
+            rows = scales[begin : begin + len(integers)]
+            if rows.shape != integers.shape[:1] or rows.dtype != np.float32:
+                break
+            if not is_stored_form(integers, rows):
+                expected = "127 as the largest integer of each row"
+                raise ModelFileError(f"the integers of {name}", got="others", expected=expected)
+            arrays[name] = integers * rows[:, None]
+            begin += len(integers)
+    if scales.shape != (begin,):
+        got, expected = list(scales.shape), "a float32 number for each row of integers"
+        raise ModelFileError("the array scales", got=got, expected=expected)
+    return arrays
 
 
 def model_name(path: Path) -> str:

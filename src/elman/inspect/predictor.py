@@ -147,11 +147,12 @@ class Predictor(Inspectable):
     holds_input: ClassVar[bool] = False
     """Whether the model file holds an input that is read by default, as a forecaster's series are."""
 
-    def __init__(self, model: Model, storage: str = "float32") -> None:
-        # a task that can store weights in another type has an initialiser of its own
-        if storage != "float32":
-            raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
-        self.model = model
+    def __init__(self, model: Model, storage: str | None = None) -> None:
+        # a task that can compute with weights of another type has an initialiser of its own
+        if storage not in (None, "float32", "int8"):
+            expected = f"float32 or int8 for {model.config.task}"
+            raise OptionError("storage", got=storage, expected=expected)
+        self.model = model.quantised() if storage == "int8" else model
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model.config.task}: {self.model.summary})"

@@ -46,10 +46,10 @@ class LabelPredictor(Predictor):
     initial_weights = InitialWeights(embedding_deviation=EMBEDDING_DEVIATION, zero=("affixes.",))
 
     def __init__(
-        self, model: Model[SequenceConfig, SequenceCodec], storage: str = "float32"
+        self, model: Model[SequenceConfig, SequenceCodec], storage: str | None = None
     ) -> None:
         super().__init__(model, storage)
-        self.network = SequenceNetwork(model)
+        self.network = SequenceNetwork(self.model)
 
     def __reduce__(self) -> tuple[type[LabelPredictor], tuple[Model]]:
         # pickle only the model; the network is built again when it is loaded

@@ -50,9 +50,10 @@ class AdaptedNetwork(Network):
     """
 
     def __init__(self, network: Network, settings: Adaptation) -> None:
-        if network.storage != "float32":
-            raise OptionError("adapt", got=f"storage {network.storage}", expected="float32")
-        super().__init__(network.model, network.dtype)
+        if network.storage == "bf16":
+            raise OptionError("adapt", got="storage bf16", expected="float32 or int8")
+        # it learns in float32; a model in int8 is where it begins
+        super().__init__(network.model, network.dtype, "float32")
         self.settings = settings
         self._segment = settings.segment if settings.rate else SEGMENT_WITHOUT_STEPS
         self._use({name: np.array(a, self.dtype) for name, a in self.model.arrays.items()})

@@ -18,6 +18,7 @@ from elman.engine import kernel as native
 from elman.engine.layers import Layer, bounded, log_softmax
 from elman.engine.passage import Layers
 from elman.engine.pauses import one_thread, pause
+from elman.engine.quantisation import IntegerLayer, IntegerMatrix
 from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
@@ -31,7 +32,7 @@ TABLE_LIMIT = 2**21
 # Steps of one forward call on a long text: enough for speed, few enough for little memory.
 STEPS_PER_CALL = 512
 
-STORAGES = ("float32", "bf16")
+STORAGES = ("float32", "bf16", "int8")
 
 
 class DrawSettings(TypedDict):
@@ -56,7 +57,8 @@ class Network:
     Args:
         model: The trained model.
         dtype: Float32, or float64 for reference results.
-        storage: "float32", or "bf16" to read weights rounded to bfloat16: half the memory traffic of a step.
+        storage: "float32"; "bf16" to read weights rounded to bfloat16, with half the memory traffic of a step;
+            or "int8" to multiply integers of 8 bits (default: as the model is stored).
 
     Raises:
         OptionError: The storage does not exist, or needs the compiled kernel, which is missing.
@@ -66,12 +68,14 @@ class Network:
         self,
         model: Model[NetworkConfig, TextCodec],
         dtype: npt.DTypeLike = np.float32,
-        storage: str = "float32",
+        storage: str | None = None,
     ) -> None:
+        if storage == "int8":
+            model = model.quantised()
         config = model.config
         self.model = model
         self.dtype = np.dtype(dtype)
-        self.storage = storage
+        self.storage = storage = model.storage if storage is None else storage
         self.cell = find(config.cell, config.activation)
         self.hidden_size = config.hidden_size
         self._use(model.arrays)
@@ -83,7 +87,7 @@ class Network:
         if native.cell_number(self.cell) is None:
             kernel = None
         if storage not in STORAGES:
-            raise OptionError("storage", got=storage, expected=" or ".join(STORAGES))
+            raise OptionError("storage", got=storage, expected=f"one of {', '.join(STORAGES)}")
         if storage == "bf16" and kernel is None:
             reason = f"without the compiled kernel: {native.why_not()}"
             got = f"bf16 {reason if self.dtype == np.float32 else f'in {self.dtype}'}"
@@ -105,7 +109,7 @@ class Network:
         embedding = np.ascontiguousarray(self.embedding, np.float32)
         return native.network_type()(
             kernel=kernel,
-            widened=self.storage == "bf16",
+            storage=self.storage,
             residual=config.residual,
             cell=native.required_number(self.cell),
             layers=[
@@ -120,7 +124,20 @@ class Network:
 
     @functools.cached_property
     def _numpy_layers(self) -> list[Layer]:
-        return self._layers(self.dtype).layers
+        if self.storage != "int8":
+            return self._layers(self.dtype).layers
+        names = [f"layers.{k}" for k in range(self.model.config.num_layers)]
+        return [IntegerLayer(self.cell, self.arrays, name, self.dtype) for name in names]
+
+    @functools.cached_property
+    def _integer_head(self) -> IntegerMatrix:
+        return IntegerMatrix(self.head_weight)
+
+    def _times_head(self, hidden: np.ndarray) -> np.ndarray:
+        if self.storage == "int8":
+            return self._integer_head.product(hidden)
+        product: np.ndarray = hidden @ self.head_weight.T.astype(self.dtype, copy=False)
+        return product
 
     def _layers(self, dtype: npt.DTypeLike, *, kernel: bool = True) -> Layers:
         config = self.model.config
@@ -138,7 +155,7 @@ class Network:
         Raises:
             InputError: The weights are rounded, so their gradients would not be those of the model.
         """
-        if self.storage != "float32":
+        if self.storage == "bf16":
             what = "to look inside, the weights must be as trained"
             raise InputError(what, got=self.storage, remedy="load the model without storage")
         return self._layers(self.dtype if dtype is None else dtype, kernel=kernel)
@@ -310,7 +327,7 @@ class Network:
     @one_thread()
     def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            result = hidden @ self.head_weight.T.astype(self.dtype, copy=False) + self.head_bias
+            result = self._times_head(hidden) + self.head_bias
             # The dot product with itself finds NaN and infinity in one pass without a mask.
             if not math.isfinite(np.vdot(result, result)):
                 result = bounded(result)

@@ -40,7 +40,7 @@ class LanguagePredictor(Predictor):
 
     Args:
         model: The trained model.
-        storage: The storage of the weights, "float32" or "bf16".
+        storage: The storage of the weights, "float32", "bf16" or "int8" (default: as the model is stored).
 
     Raises:
         OptionError: There is no such storage, or the kernel that it needs is missing.
@@ -49,9 +49,11 @@ class LanguagePredictor(Predictor):
     model: Model[NetworkConfig, TextCodec]
     initial_weights = InitialWeights(zero=("head.bias",))
 
-    def __init__(self, model: Model[NetworkConfig, TextCodec], storage: str = "float32") -> None:
-        self.model = model
+    def __init__(
+        self, model: Model[NetworkConfig, TextCodec], storage: str | None = None
+    ) -> None:
         self.network = Network(model, storage=storage)
+        self.model = self.network.model
 
     def __reduce__(self) -> tuple[type[LanguagePredictor], tuple[Model, str]]:
         # A pickle holds the model; the network is built again from it.

@@ -46,9 +46,10 @@ class ForecastPredictor(Predictor):
     holds_input = True
 
     def __init__(
-        self, model: Model[ForecastConfig, ForecastCodec], storage: str = "float32"
+        self, model: Model[ForecastConfig, ForecastCodec], storage: str | None = None
     ) -> None:
         super().__init__(model, storage)
+        model = self.model
         config, self.codec = model.config, model.codec
         self._members = [ForecastNetwork(config, model.arrays, m) for m in range(config.members)]
 
