@@ -113,9 +113,9 @@ def load(
     Args:
         path: The model file.
         storage: "float32", "bf16" or "int8" (default: as the model is stored). With "bf16" the weights of a
-            language model are rounded to bfloat16; with "int8" those of any model are rounded to integers of 8
-            bits. They then take a half or a quarter of the bytes, so that larger language models answer faster,
-            and `save` writes a model that was loaded with "int8" as a file of about a quarter of the size.
+            language model are rounded to bfloat16, and with "int8" those of any model to integers of 8 bits.
+            They then take a half or a quarter of the bytes, so that larger language models answer faster.
+            `save` writes a model that was loaded with "int8" as a file of about a quarter of the size.
         kind: The class that the model must have, such as `elman.LanguagePredictor`. Editors and type
             checkers then know the methods of the result.
 

@@ -28,7 +28,7 @@ OBJECTS = {
     for folder in (ROOT / "native" / "editable" / "kernel" / "CMakeFiles").glob("kernel_*.dir")
 }
 SETS = list(kernel.kernels())
-WIDTHS = {"base": 4, "avx2": 8, "avx512": 16, "avx512_bf16": 16}
+WIDTHS = {"base": 4, "avx2": 8, "avx512": 16, "avx512_vnni": 16, "avx512_bf16": 16}
 # makes the extension module impossible to import
 BLOCKED = "import sys; sys.modules['elman._kernel'] = None\n"
 REASON = "it is not there: it was not built, or the build failed"
@@ -71,7 +71,8 @@ def test_the_kernel_was_built() -> None:
     # the kernel finds the instruction sets that Linux reports
     flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text().partition("\n\n")[0]))
     needed = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}}
-    needed["avx512_bf16"] = needed["avx512"] | {"avx512_bf16"}
+    needed["avx512_vnni"] = needed["avx512"] | {"avx512_vnni"}
+    needed["avx512_bf16"] = needed["avx512_vnni"] | {"avx512_bf16"}
     assert {name for name in SETS if name != "base"} == {
         name for name in OBJECTS if name in needed and needed[name] <= flags
     }

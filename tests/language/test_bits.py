@@ -20,7 +20,7 @@ from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from factories import CELL_NAMES
 
-STORAGES = ["float32", "bf16"]
+STORAGES = ["float32", "bf16", "int8"]
 
 
 def same(pool: StreamPool, streams: list[Stream]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from elman.engine import kernel as native
 from elman.engine.layers import LIMIT
+from elman.engine.quantisation import IntegerMatrix, quantised
 from elman.errors import OptionError
 from elman.files.model import Model
 from elman.language import network as module
@@ -22,7 +23,7 @@ from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
-from factories import CELLS
+from factories import CELL_NAMES, CELLS
 
 UNIT = 2.0**-24  # the largest error of rounding a number up to 1 to float32
 
@@ -223,10 +224,45 @@ def test_bf16_storage_rounds_the_weights(model_of: Callable[[Case], Model], kern
     assert 100 * case.tolerance < np.abs(full - half).max() < 0.1
 
 
+@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("isa", list(native.kernels()))
+def test_int8_products_are_the_same_on_every_processor(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch, cell: str, isa: str
+) -> None:
+    monkeypatch.setattr(native, "kernel", lambda: native.kernels()[isa])
+    random = np.random.default_rng(0)
+    for H in (5, 33, 130):
+        network = Network(make(cell, hidden_size=H, num_layers=2), storage="int8")
+        hidden = random.standard_normal((9, H)).astype(np.float32)
+        exact = network._rows_in_numpy(hidden, log=False)
+        np.testing.assert_array_equal(network.logits(hidden), exact)
+        np.testing.assert_array_equal(network.logits(hidden[:1]), exact[:1])
+        # The steps of the cells differ by rounding, so that few activations become another integer.
+        tokens = random.integers(0, len(network.model.codec), (7, 3))
+        y, _ = network.forward(tokens, network.initial_state(3))
+        wanted, _ = network._in_numpy(tokens, network.initial_state(3))
+        assert np.abs(y - wanted).max() < 1e-3
+
+
+def test_int8_networks_multiply_what_their_models_store(make: Callable[..., Model]) -> None:
+    model = make("gru", hidden_size=40).quantised()
+    matrix = model.arrays["layers.0.weight_hh"]
+    integers, scales = quantised(matrix)
+    np.testing.assert_array_equal(integers * scales[:, None], matrix)
+    x = np.random.default_rng(0).standard_normal((3, 40)).astype(np.float32)
+    activations, x_scales = quantised(x)
+    sums = activations.astype(int) @ integers.astype(int).T
+    wanted = sums.astype(np.float32) * (x_scales[:, None] * scales)
+    np.testing.assert_array_equal(IntegerMatrix(matrix).product(x), wanted)
+    assert np.abs(wanted - x @ matrix.T).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_unknown_storages_are_refused(make: Callable[..., Model]) -> None:
     model = make("gru")
-    with pytest.raises(OptionError, match=r"^storage: got int8; expected float32 or bf16$"):
-        Network(model, storage="int8")
+    with pytest.raises(
+        OptionError, match=r"^storage: got int4; expected one of float32, bf16, int8$"
+    ):
+        Network(model, storage="int4")
     with pytest.raises(OptionError, match=r"^storage: got bf16 in float64; expected float32$"):
         Network(model, np.float64, "bf16")
     with pytest.MonkeyPatch.context() as patch:
@@ -258,7 +294,7 @@ def test_states_of_any_memory_layout_are_read(
     np.testing.assert_array_equal(network.logits(columns), network.logits(expected[0]))
 
 
-@pytest.mark.parametrize("storage", ["float32", "bf16"])
+@pytest.mark.parametrize("storage", ["float32", "bf16", "int8"])
 @pytest.mark.parametrize("scale", [1e4, 1e19, 1e37])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_networks_that_overflow_go_on_with_limited_numbers(

@@ -299,7 +299,7 @@ void check(const Kernel& kernel) {
   check_head(kernel, 300, 3, 40'000, true);  // more logits than are stored at once
   for (const Int n : {1, 15, 33, 100}) check_optimizer(kernel, n);
   for (int cell = 0; cell < CELLS; ++cell)
-    for (const Precision precision : {FLOAT32, WIDENED}) {
+    for (const Precision precision : {FLOAT32, WIDENED, INT8}) {
       check_network(kernel, precision, (CellKind)cell, 7, 15, 2, true);
       check_network(kernel, precision, (CellKind)cell, 16, 65, 33, cell % 2 == 0);
       check_network(kernel, precision, (CellKind)cell, 33, 96, 17, cell % 2 == 1);

@@ -20,7 +20,7 @@ LARGEST = 127
 TINY = np.float32(1e-30)
 """A row without a larger number is stored as zeros, because the inverse of its scale could overflow."""
 SCALE_BITS = 16
-"""Significant bits of the scale of a stored weight. An integer of 7 bits times it is then an exact float32."""
+"""Significant bits of the scale of a stored weight, so that an integer of 7 bits times it is exact."""
 
 
 def quantised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -290,7 +290,7 @@ def _refuse_version(version: Any) -> NoReturn:
         (version.get(key) for key in _VERSIONS[0]) if type(version) is dict else (None, None)
     )
     # this version's own files never come here, so an equal or larger number is that of a later version
-    if type(number) is int and number >= INT8_FORMAT and type(needs) is str:
+    if type(number) is int and number >= FORMAT and type(needs) is str:
         raise _RefusedError(
             "a newer Elman wrote it",
             got=f"format {number}",

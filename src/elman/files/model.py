@@ -56,8 +56,8 @@ class Model(Generic[C, K]):
     card: Facts
     """JSON that says how the model was trained, on which data, and how good it is."""
     storage: str = "float32"
-    """How a file stores the parameters: "float32", or "int8" for matrices rounded to integers of 8 bits with a
-    scale for each row. The arrays are float32 with the rounded numbers then."""
+    """How a file stores the parameters: "float32", or "int8" for matrices rounded to integers of 8 bits with
+    a scale for each row. The arrays are float32 with the rounded numbers then."""
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
@@ -142,7 +142,7 @@ class Model(Generic[C, K]):
         return {**self._stored_arrays(), **arrays}, metadata
 
     def _stored_arrays(self) -> dict[str, np.ndarray]:
-        """Return the parameters as the file has them: with int8, integers and the scales of all their rows."""
+        """Return the parameters as in the file: with int8, integers and the scales of their rows."""
         stored, scales = dict(self.arrays), []
         for name in sorted(stored):
             if self._is_rounded(name):
@@ -159,7 +159,8 @@ class Model(Generic[C, K]):
             saved_arrays, saved_metadata = model._to_parts()
             # One model has exactly one file, so the order of the keys must match too: json.dumps keeps it.
             same = json.dumps(saved_metadata) == json.dumps(metadata)
-            if saved_arrays.keys() != arrays.keys() or not same:
+            types = {name: array.dtype for name, array in arrays.items()}
+            if {name: array.dtype for name, array in saved_arrays.items()} != types or not same:
                 raise ModelFileError("its metadata and arrays", expected="the form that save gives")
             return model
         except InputError as error:
@@ -191,23 +192,22 @@ class Model(Generic[C, K]):
 
 
 def _widened(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the parameters of a file as float32; raises ModelFileError for scales that `save` never writes."""
+    """Return the parameters of a file as float32; raises ModelFileError for what `save` never writes."""
     arrays, begin = dict(stored), 0
     scales = arrays.pop(_SCALES)
-    for name in sorted(arrays):
-        integers = arrays[name]
-        if integers.dtype == np.int8 and integers.ndim == 2:
-            rows = scales[begin : begin + len(integers)]
-            if rows.shape != integers.shape[:1] or rows.dtype != np.float32:
-                break
-            if not is_stored_form(integers, rows):
-                expected = "127 as the largest integer of each row"
-                raise ModelFileError(f"the integers of {name}", got="others", expected=expected)
-            arrays[name] = integers * rows[:, None]
-            begin += len(integers)
-    if scales.shape != (begin,):
-        got, expected = list(scales.shape), "a float32 number for each row of integers"
+    matrices = {name: array for name, array in arrays.items() if array.dtype == np.int8}
+    count = sum(len(array) for array in matrices.values() if array.ndim == 2)
+    if scales.shape != (count,) or scales.dtype != np.float32:
+        got, expected = f"{scales.dtype} {list(scales.shape)}", f"float32 [{count}]"
         raise ModelFileError("the array scales", got=got, expected=expected)
+    for name in sorted(name for name, array in matrices.items() if array.ndim == 2):
+        integers = matrices[name]
+        rows = scales[begin : begin + len(integers)]
+        if not is_stored_form(integers, rows):
+            expected = "127 as the largest of each row, and scales of 16 bits"
+            raise ModelFileError(f"the integers of {name}", expected=expected)
+        arrays[name] = integers * rows[:, None]
+        begin += len(integers)
     return arrays
 
 

@@ -57,8 +57,8 @@ class Network:
     Args:
         model: The trained model.
         dtype: Float32, or float64 for reference results.
-        storage: "float32"; "bf16" to read weights rounded to bfloat16, with half the memory traffic of a step;
-            or "int8" to multiply integers of 8 bits (default: as the model is stored).
+        storage: "float32"; "bf16" to read weights rounded to bfloat16, half the memory traffic of a step; or
+            "int8" to multiply integers of 8 bits (default: as the model is stored).
 
     Raises:
         OptionError: The storage does not exist, or needs the compiled kernel, which is missing.

@@ -49,9 +49,7 @@ class LanguagePredictor(Predictor):
     model: Model[NetworkConfig, TextCodec]
     initial_weights = InitialWeights(zero=("head.bias",))
 
-    def __init__(
-        self, model: Model[NetworkConfig, TextCodec], storage: str | None = None
-    ) -> None:
+    def __init__(self, model: Model[NetworkConfig, TextCodec], storage: str | None = None) -> None:
         self.network = Network(model, storage=storage)
         self.model = self.network.model
 
