@@ -20,6 +20,8 @@ from elman.errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.files import container
 from elman.files.model import Model
 from elman.metrics.forecast_errors import mean_of_quantiles
+from elman.series import codec
+from elman.series import stream as series_stream
 from elman.series.codec import closed_steps
 from elman.series.explain import explain_forecast
 from elman.series.frequency import Frequency
@@ -199,6 +201,21 @@ def test_a_stream_equals_an_update(log: bool) -> None:
         stream.feed(NAN)
     assert np.isfinite(stream.predict().quantiles).all()
     assert abs(stream.predict(1).median - 30.0).max() < 10
+
+
+def test_a_stream_drops_values_that_no_forecast_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values wait until a forecast or their number asks for them; both give the same history."""
+    monkeypatch.setattr(codec, "MIN_KEPT_VALUES", 30)
+    predictor = ForecastPredictor(make_forecaster(load_series(20 + 3 * np.sin(np.arange(40.0)))))
+    often, once = predictor.stream(), predictor.stream()
+    for value in (20 + 3 * np.cos(np.arange(60.0))).tolist():
+        monkeypatch.setattr(series_stream, "MAX_NEW_VALUES", 7)
+        often.feed(value)
+        monkeypatch.setattr(series_stream, "MAX_NEW_VALUES", 1000)
+        once.feed(value)
+    assert repr(often) == repr(once)
+    assert often.predict().quantiles.tobytes() == once.predict().quantiles.tobytes()
+    np.testing.assert_array_equal(often.predict().times[0], once.predict().times[0])
 
 
 def test_a_stream_among_several_series(shop: ForecastPredictor) -> None:

@@ -11,10 +11,11 @@ from elman.errors import OptionError, needs_torch
 from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
-from elman.series.predictor import ForecastPredictor, SeriesStream
+from elman.series.predictor import ForecastPredictor
 from elman.series.read_options import KEPT_OPTIONS, ReadOptions, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
+from elman.series.stream import SeriesStream
 from elman.training.estimator import Estimator
 from elman.training.journal import Run, Watch
 from elman.training.recurrent_options import CellName

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from elman.engine.pauses import one_thread
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from elman.inspect.memory import Cuts
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
+    from elman.series.stream import SeriesStream
 
 
 class ForecastPredictor(Predictor):
@@ -171,6 +171,8 @@ class ForecastPredictor(Predictor):
         """Return a stream over one series (default: the only one); raises DataError."""
         if series is None and len(self.history) != 1:
             raise DataError("which series?", got=f"{len(self.history)} of them", remedy="name one")
+        from elman.series.stream import SeriesStream
+
         return SeriesStream(self, self.history.ids[0] if series is None else series)
 
     def predict(
@@ -286,7 +288,9 @@ class ForecastPredictor(Predictor):
             batch = slice(first, first + rule.batch_size)
             prepared, _ = windows.prepare(which[batch], origins[batch])
             # Members are averaged in units of the window, before calibration, as in validation.
-            answers = [member.answer(prepared.inputs, rule.ahead) for member in self._members]
+            # One limit for all members, because setting it takes longer than a small network.
+            with one_thread():
+                answers = [member.answer(prepared.inputs, rule.ahead) for member in self._members]
             scaled = np.stack(answers).mean(axis=0, dtype=np.float64)[:, : rule.horizon]
             scaled = np.sort(scaled, axis=2)
             # Take the mean before calibration: where values end at 0, wider intervals would move it.
@@ -375,35 +379,3 @@ class ForecastPredictor(Predictor):
         numbers, at = np.concatenate(which), np.concatenate(origins)
         quantiles, _ = self._quantiles(series, numbers, at)
         return report_windows(self.codec, series, numbers, at, quantiles)
-
-
-class SeriesStream:
-    """A series that is read value by value; the predictor itself stays as it is."""
-
-    def __init__(self, predictor: ForecastPredictor, series: str) -> None:
-        self._predictor = predictor
-        self._history = predictor.history.select([series])
-
-    def __repr__(self) -> str:
-        history = self._history
-        return f"SeriesStream({history.ids[0]!r}, {len(history.values[0]):,} values read)"
-
-    def feed(self, value: float) -> SeriesStream:
-        """Read the next value, NaN if it is missing, and return self.
-
-        Raises:
-            DataError: the value is infinite, or not a number.
-        """
-        if not isinstance(value, Real) or math.isinf(value):
-            raise DataError("value", got=value, expected="a finite number, or NaN if it is missing")
-        history = self._history
-        values = np.append(history.values[0], float(value))
-        # Past covariates of streamed values are not known.
-        past = np.concatenate([history.past[0], np.full((1, history.past[0].shape[1]), np.nan)])
-        longer = replace(history, values=(values,), past=(past,))
-        self._history = self._predictor.codec.trimmed(longer)
-        return self
-
-    def predict(self, horizon: int | None = None) -> Forecast:
-        """Forecast the next steps, as `ForecastPredictor.predict`."""
-        return self._predictor.forecast(self._history, horizon)
