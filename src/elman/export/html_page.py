@@ -18,11 +18,16 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; worker-src blob:; "
     "style-src 'unsafe-inline'; img-src data:"
 )
-_FOLDERS = ("elman.serve", "elman.export")
-"""Packages whose folder ``page`` holds scripts: those of the page, and those of the runtime."""
-_HIDDEN = ".model, .skip, [role=tab].not { display: none }"
-"""Style of what only a server can offer: other models, and panels that the model does not have."""
-_IMPORT = re.compile(r'^import (?:\* as )?([^;]+?) from "\./([\w.]+)";\n', re.MULTILINE)
+_FOLDERS = (("elman.serve", "page"), ("elman.export", "page"), ("elman.export", "runtime"))
+"""Folders of packages that hold scripts: the server's page, words and pictures for it, and the runtime."""
+_HIDDEN = (
+    ".model, .skip, [role=tab].not, #more, #like, label:has(#phrase), h2:has(+ #horizon), #horizon"
+    " { display: none }"
+)
+"""Style of what only a server can offer: other models, panels that the model does not have, and measures."""
+_IMPORT = re.compile(
+    r'^import (?:\* as )?([^;]+?) from "\.{1,2}/(?:runtime/)?([\w.]+)";\n', re.MULTILINE
+)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 
 
@@ -67,8 +72,8 @@ def bundle(*mains: str) -> str:
     """
     scripts = {
         path.name: path.read_text("utf-8")
-        for package in _FOLDERS
-        for path in (files(package) / "page").iterdir()
+        for package, folder in _FOLDERS
+        for path in (files(package) / folder).iterdir()
         if path.name.endswith(".js")
     }
     placed: dict[str, str] = {}

@@ -1,4 +1,4 @@
-// Pictures as SVG: the unrolled network and the chart of contributions, with the shapes and classes of elman/draw.
+// Pictures as SVG: the unrolled network, and units over time, with the shapes and classes of elman/draw.
 
 const EDGE = 16;
 const LEVELS = 7;
@@ -58,7 +58,7 @@ function em(character) {
 
 const advance = (words, size = 13, bold = false) => size * (bold ? 1.15 : 1) * [...words].reduce((sum, c) => sum + em(c), 0);
 
-function text(x, y, words, kind = "", room = Infinity) {
+function text(x, y, words, kind = "", room = Infinity, more = "") {
   const size = kind.includes("small") ? 11 : kind.includes("large") ? 16 : 13;
   const letters = [...clean(words, 160)];
   let shown = letters.join("");
@@ -66,7 +66,7 @@ function text(x, y, words, kind = "", room = Infinity) {
     letters.pop();
     shown = `${letters.join("")}…`;
   }
-  return `<text${kind && ` class="${kind}"`} x="${number(x)}" y="${number(y)}">${escape(shown)}</text>`;
+  return `<text${kind && ` class="${kind}"`} x="${number(x)}" y="${number(y)}"${more}>${escape(shown)}</text>`;
 }
 
 // A text in lines of `width` pixels, and the baseline after them.
@@ -86,12 +86,16 @@ const box = (x, y, width, height, kind, corner = 0) => `<rect class="${kind}" x=
 const dot = (kind, x, y, radius) => `<circle class="${kind}" cx="${number(x)}" cy="${number(y)}" r="${radius}"/>`;
 const path = (kind, ...steps) => `<path class="${kind}" d="${steps.map((step) => (typeof step === "string" ? step : number(step))).join(" ")}"/>`;
 
-function tiles(values, x, y, width, height) {
+// A table of coloured tiles, as one path for each colour; `lefts` are the left edges of its columns.
+function tiles(table, lefts, y, width, height) {
   const squares = {};
   const rise = number(Math.max(height - 0.5, 0.5 * height));
-  for (const [row, value] of values.entries()) {
-    if (!Number.isFinite(value)) continue;
-    (squares[level(value)] ??= []).push(`M${number(x)} ${number(y + height * row)}h${number(width)}v${rise}h-${number(width)}z`);
+  for (const [row, values] of table.entries()) {
+    for (const [column, value] of values.entries()) {
+      if (!Number.isFinite(value)) continue;
+      const corner = `M${number(lefts[column])} ${number(y + height * row)}`;
+      (squares[level(value)] ??= []).push(`${corner}h${number(width)}v${rise}h-${number(width)}z`);
+    }
   }
   return Object.keys(squares).sort().map((kind) => path(kind, squares[kind].join(""))).join("");
 }
@@ -156,11 +160,11 @@ export function unrolled({ tokens, states, predictions, shares, meanings, target
   };
   const word = (at) => {
     const [x, wide, title] = [middles[at - first], widths[at - first] - 6, `word ${at + 1}: ${clean(tokens[at])}`];
-    const levels = units.map((unit) => states[at][unit] / largestState);
+    const levels = units.map((unit) => [states[at][unit] / largestState]);
     return group("word", [
       box(x - wide / 2, arcY - 2, wide, wordY + 12 - arcY, "hit", 6), ...share(x, shares[at]),
       box(x - strip / 2 - 4, cellY, strip + 8, cellHeight, unknown.includes(at) ? "cell void" : "cell", 5),
-      tiles(levels, x - strip / 2, cellY + 4, strip, tileHeight),
+      tiles(levels, [x - strip / 2], cellY + 4, strip, tileHeight),
       arrow(x, wordY - 16, x, cellY + cellHeight + 4), text(x, wordY, tokens[at], "middle", wide),
     ], ` data-position="${at}"${button(title)} data-contribution="${general(shares[at], 6)}"`, `${meanings[at]} Word ${at + 1}: ${tokens[at]}`);
   };
@@ -199,4 +203,45 @@ export function unrolled({ tokens, states, predictions, shares, meanings, target
   const below = Math.max(y + 24 * predictions.length - 12, wordY + 22) + 16;
   const label = `The network unrolled over ${(before + tokens.length).toLocaleString("en")} words, and what moved: ${target}`;
   return picture([group("words", columns, attribute("data-legend", legend, 300)), ...arrows, ...answer, ...bars], width, below, label, "group");
+}
+
+// The names below columns, upright where they fit, else turned, else none; and their height.
+function columnNames(tokens, lefts, y, across) {
+  const single = across >= 9 && tokens.every((token) => [...token].length <= 1);
+  const longest = Math.max(0, ...tokens.map((token) => advance(clean(token), 11)));
+  const middles = lefts.map((left) => left + across / 2);
+  if (single || longest + 4 <= across) return [tokens.map((token, at) => text(middles[at], y + 8, token, "small middle")), 16];
+  if (across < 11) return [[], 16];
+  const turned = (x) => ` transform="translate(${number(x + 4)} ${number(y)}) rotate(-90)"`;
+  return [tokens.map((token, at) => text(0, 0, token, "small end", 88, turned(middles[at]))), Math.min(90, longest + 8)];
+}
+
+// Units over time as tiles: a row for each of the 64 units that change most, a column for each of the last steps.
+export function heat(states, tokens, name, width) {
+  const [H, T] = [states[0]?.length ?? 0, states.length];
+  const mean = (values) => sum(values) / values.length;
+  const spread = Array.from({ length: H }, (_, unit) => {
+    const values = states.map((state) => state[unit]);
+    return mean(values.map((value) => value * value)) - mean(values) ** 2;
+  });
+  const units = spread.map((_, u) => u).sort((a, b) => spread[b] - spread[a] || a - b).slice(0, 64).sort((a, b) => a - b);
+  const title = `${name}: ${units.length < H ? `${units.length} of ${H.toLocaleString("en")} units that change most` : `all ${H} units`}`;
+  const names = Math.max(0, ...units.map((unit) => advance(String(unit), 11))) + 10;
+  const room = width - 2 * EDGE - names;
+  const shown = states.slice(-Math.floor(room / 5));
+  const across = Math.min(26, room / Math.max(1, shown.length));
+  const height = Math.min(18, Math.max(12, 400 / Math.max(1, units.length)));
+  const largest = limit(shown.flatMap((state) => units.map((unit) => state[unit])));
+  const late = shown.length < T ? `, the last ${shown.length.toLocaleString("en")} of ${T.toLocaleString("en")} steps` : "";
+  const caption = T ? `${title}${late}, from −${general(largest, 2)} (red) to ${general(largest, 2)} (blue)` : `${name}: no step was read`;
+  const [words, under] = paragraph(EDGE, EDGE + 14, caption, width - 2 * EDGE);
+  const lefts = shown.map((_, at) => EDGE + names + across * at);
+  const rows = units.map((unit, row) => {
+    const y = under - 4 + height * row;
+    const drawn = tiles([shown.map((state) => state[unit] / largest)], lefts, y, across - 0.4, height);
+    return group("unit", [text(EDGE + names - 8, y + height / 2 + 4, unit, "small end grey", names - 8), drawn], attribute("data-unit", unit));
+  });
+  const y = under + 4 + height * units.length;
+  const [columns, below] = columnNames(tokens.slice(T - shown.length), lefts, y, across);
+  return picture([words, ...rows, ...columns], width, y + below + 4, `${title} over ${T.toLocaleString("en")} steps`);
 }

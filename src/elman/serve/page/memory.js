@@ -112,7 +112,9 @@ function ask(phrase) {
 
 function show({ model, input, phrase, steps, memory }) {
   page.fine();
-  const short = steps < MIN_LENGTH;
+  // a model in a file without a server shows its states only
+  const measures = page.model.measures_units !== false;
+  const short = steps < MIN_LENGTH || !measures;
   read = { model, input, searched: false, done: short };
   painted = null;
   working("");
@@ -121,7 +123,7 @@ function show({ model, input, phrase, steps, memory }) {
   find("places").replaceChildren();
   find("places-title").hidden = true;
   find("more").hidden = !short;
-  gather([], short ? `To find out what units do, the text must have ${many(MIN_LENGTH)} ${words()}; it has ${many(steps)}.` : "");
+  gather([], short && measures ? `To find out what units do, the text must have ${many(MIN_LENGTH)} ${words()}; it has ${many(steps)}.` : "");
   if (short) return;
   if (phrase) return seek(phrase);
   working("finding the property of each unit …");

@@ -1,8 +1,7 @@
-// A language model: next tokens, generated text, and the explanation by replacement of elman/language/replacement.py.
+// A language model: next tokens, generated text, states, and the replacements of elman/language/replacement.py.
 
-import { unrolled } from "./drawing.js";
-import { Random, explanation, printable, unknownNote } from "./explanation.js";
 import { Layer, linear, logSoftmax } from "./network.js";
+import { Random, tested } from "./selftest.js";
 import { Codec, isAlphanumeric, wordGroups } from "./text.js";
 
 const MAX_EXPLAINED_TOKENS = 256;
@@ -88,11 +87,9 @@ export class Language {
   ranked(state, k) {
     const shares = this.logProbabilities(state).map(Math.exp);
     const best = Array.from(shares.keys()).slice(1).sort((a, b) => shares[b] - shares[a] || a - b).slice(0, k);
-    const note = `${(100 * shares[0]).toFixed(0)} % of the probability is on tokens outside the vocabulary, <unk>`;
     return {
       predictions: best.map((number) => ({ token: this.codec.tokens[number], probability: shares[number] })),
       unknown_probability: shares[0],
-      mostly_unknown: shares[0] < 0.5 ? "" : note,
     };
   }
 
@@ -118,12 +115,11 @@ export class Language {
     return { text };
   }
 
-  // The number of a token; an error names the ones that are probable after `state`.
+  // The number of a token; `refused` names the ones that are probable after `state`.
   number(name, token, state) {
     const number = token === "<end>" && this.codec.end ? this.codec.end : this.codec.numbers([token])[0];
     if (number || token === "<unk>") return number;
-    const names = this.ranked(state, 5).predictions.map((row) => printable(row.token, 24)).join(", ");
-    throw new Error(`${name}: got ${printable(token)}; expected one token of the vocabulary; the most probable ones here: ${names}`);
+    throw Object.assign(new Error(name), { refused: { name, token, best: this.ranked(state, 5).predictions } });
   }
 
   // The last tokens of a text, as many as can be explained quickly, and the states before and after each.
@@ -141,38 +137,45 @@ export class Language {
     };
   }
 
-  unroll({ input, target: wanted, method, quick, k, width }) {
+  unroll({ input, target: wanted, quick, k }) {
     const context = this.context(input);
-    const { tokens, numbers, states, before } = context;
+    const { tokens, numbers, states, before, spans, ignored } = context;
     const next = this.ranked(states.at(-1), k);
     const number = this.number("target", wanted ?? this.ranked(states.at(-1), 1).predictions[0].token, states.at(-1));
     const groups = this.codec.level === "char" ? wordGroups(tokens) : [];
     const measured = [new Replacements(this, context, groups, 0, quick)];
     if (!quick) measured.push(new Replacements(this, context, groups, 1, quick));
-    const [effects, falls] = measured.map((replacements) => replacements.effects(number));
-    const { draws } = measured.at(-1);
-    const target = this.codec.tokens[number];
-    const explained = explanation({
-      task: "language", target, method: "replacement", scoreName: "log probability",
-      score: this.logProbabilities(states.at(-1))[number], inputs: tokens, contributions: effects, falls, groups,
-      minChange: 0.01, seed: this.model.seeds.test, steps: measured.reduce((sum, { steps }) => sum + steps, 0),
-      note: [
-        unknownNote(tokens.filter((_, at) => !numbers[at])),
-        context.ignored && "Each line is read by itself: the lines before the last one do not count.",
-        before && `The ${before.toLocaleString("en")} tokens before these are in the start state.`,
-        draws && `Each ${groups.length ? "character, with the rest of its word," : "word"} was replaced by up to ${draws} others `
-          + "that the model expected there; where it expected no other, the number is 0.",
-      ].filter(Boolean).join(" "),
-    });
-    const label = (token) => (token === "<end>" && this.codec.end ? "end of line" : token);
-    const unknown = [...numbers.keys()].filter((at) => !numbers[at]);
-    const svg = unrolled({
-      tokens, states: states.slice(1).map((state) => state.subarray(this.rest)), before, width, unknown,
-      predictions: next.predictions.map(({ token, probability }) => [label(token), probability]),
-      shares: explained.full_bar === null ? effects.map(() => 0) : effects, target: label(target),
-      meanings: explained.contributions.map(({ meaning }) => meaning), failed: explained.passed === false,
-    });
-    return { tokens, spans: context.spans, before, unknown, ...next, explanation: explained, svg };
+    const [contributions, falls] = measured.map((replacements) => replacements.effects(number));
+    return {
+      tokens, spans, before, ...next, unknown: [...numbers.keys()].filter((at) => !numbers[at]),
+      outputs: states.slice(1).map((state) => state.slice(this.rest)),
+      why: tested({
+        contributions, falls, groups, minChange: 0.01, seed: this.model.seeds.test, target: this.codec.tokens[number],
+        score: this.logProbabilities(states.at(-1))[number], inputs: tokens, ignored, draws: measured.at(-1).draws,
+        steps: measured.reduce((sum, { steps }) => sum + steps, 0),
+      }),
+    };
+  }
+
+  // The states of a layer after each token: all units of one state to draw, and single units of every state.
+  trace({ input, layer, units, state = "hidden" }) {
+    if (this.traced?.input !== input) {
+      const tokens = this.codec.tokenise(input);
+      this.traced = { input, tokens, states: [] }; // a line begins anew
+      let state = this.start;
+      for (const token of this.codec.numbers(tokens)) {
+        this.traced.states.push((state = token === this.codec.end ? this.start : this.step(token, state)));
+      }
+    }
+    const { tokens, states } = this.traced;
+    const { H, states: count } = this.layers[layer];
+    const rows = (kind) => states.map((all) => all.subarray((layer * count + kind) * H, (layer * count + kind + 1) * H));
+    const names = ["hidden", "cell"].slice(0, count);
+    const chosen = (kind) => [rows(kind).map((row) => units.map((unit) => row[unit]))];
+    return {
+      tokens, states: Object.fromEntries(names.map((name, kind) => [name, chosen(kind)])),
+      heat: rows(names.indexOf(state)).map((row) => row.slice()),
+    };
   }
 
   replace({ input, position, token, k }) {
