@@ -47,7 +47,7 @@ def test_commands_are_listed_in_the_order_of_their_use(run: Any) -> None:
         "serve",
         "export",
     ]
-    names += ["info", "demo", "bench", "reproduce"]
+    names += ["quantize", "info", "demo", "bench", "reproduce"]
     assert [line.split()[1] for line in commands.splitlines()[1 : len(names) + 1]] == names
 
 

@@ -26,6 +26,7 @@ from elman.labels.label_values import Labels
 from elman.labels.network import SequenceNetwork
 from elman.labels.ngrams import NgramPart
 from elman.labels.tag_chain import TagChain
+from elman.language.network import Network
 from elman.series.autoregression import Ridge
 from elman.series.calendar import advance
 from elman.series.predictor import ForecastPredictor
@@ -33,7 +34,7 @@ from elman.series.read_options import SeriesOptions
 from elman.series.series import load_series
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
-from factories import CELLS, make_model, open_language
+from factories import CELLS, make_model
 from forecasters import OFFERS, make_forecaster, sales
 
 # Both sides compute in float32, over at most some 100 terms for each number.
@@ -72,7 +73,8 @@ def close(ours: Any, theirs: Any, least: float = 1.0) -> None:
 
 
 def check_language(model: Model, folder: Path, seed: int) -> None:
-    network, draw = open_language(model).network, np.random.default_rng(seed)
+    # The graphs compute in float32 with the weights that a model in int8 stores.
+    network, draw = Network(model, storage="float32"), np.random.default_rng(seed)
     whole, single = sessions(model, folder)
     tokens = draw.integers(0, model.config.vocabulary_size, (3, 7))
     y, _ = network.forward(tokens.T, network.initial_state(3))

@@ -174,6 +174,71 @@ def test_golden_files_answer_as_they_did(name: str) -> None:
     np.testing.assert_allclose(found, answers[name], rtol=ROUNDING, atol=0)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_models_in_int8_are_saved_loaded_and_answer(tmp_path: Path, name: str) -> None:
+    small = MODELS[name].quantised()
+    small.save(tmp_path / "model")
+    loaded = Model.load(tmp_path / "model")
+    assert_same(loaded, small)
+    assert loaded.storage == "int8"
+    assert loaded.digest() == small.digest()
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+    for name_, array in MODELS[name].arrays.items():
+        step = np.abs(array).max(axis=-1, keepdims=True) / 127
+        exact = array.ndim == 1 or "transitions" in name_
+        assert (np.abs(loaded.arrays[name_] - array) <= (0 if exact else 0.51 * step)).all()
+    np.testing.assert_allclose(make.ask(loaded), make.ask(small), rtol=1e-6)
+    # what it answers is close to what the model with all bits does
+    assert np.abs(make.ask(loaded) / make.ask(MODELS[name]) - 1).max() < 0.1
+
+
+def test_a_large_model_in_int8_takes_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    config = replace(CONFIG, hidden_size=256, embedding_size=256)
+    model = Model(config, zeros(config), CODEC, {})
+    for one, name in ((model, "model"), (model.quantised(), "small")):
+        one.save(tmp_path / name)
+    assert (tmp_path / "small").stat().st_size < 0.27 * (tmp_path / "model").stat().st_size
+
+
+def change_int8(path: Path, **changes: np.ndarray) -> None:
+    arrays, metadata = container.read(GOLDEN / "int8-2.safetensors")
+    container.write(path, arrays | {k.replace("__", "."): v for k, v in changes.items()}, metadata)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scales": np.zeros((), np.float32)}, "the array scales: got float32 .*expected float32"),
+        ({"scales": np.zeros(3, np.float32)}, r"scales: got float32 \[3\]; expected float32 \["),
+        (
+            {"head__weight": np.full((5, 3), 126, np.int8)},
+            r"integers of head\.weight: expected 127",
+        ),
+        ({"head__weight": np.full((5, 3), -128, np.int8)}, "expected 127"),
+        ({"head__bias": np.zeros(5, np.int8)}, "expected float32"),
+        ({"head__weight": np.zeros((5, 3), np.float32)}, "array scales: got"),
+        ({"layers__0__weight_ih": np.full((9, 9), 127, np.int8)}, "array scales: got"),
+    ],
+)
+def test_int8_files_that_save_never_writes_are_refused(
+    tmp_path: Path, changes: dict[str, np.ndarray], message: str
+) -> None:
+    change_int8(tmp_path / "model", **changes)
+    with pytest.raises(ModelFileError, match=message):
+        Model.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf, 0, -1, 1 / 3, 1e-40])
+def test_int8_scales_that_save_never_writes_are_refused(tmp_path: Path, scale: float) -> None:
+    arrays, _ = container.read(GOLDEN / "int8-2.safetensors")
+    scales = arrays["scales"].copy()
+    scales[0] = scale
+    change_int8(tmp_path / "model", scales=scales)
+    with pytest.raises(ModelFileError, match="scales of 16 bits"):
+        Model.load(tmp_path / "model")
+
+
 @pytest.mark.parametrize("name", ["gru-1.safetensors", "classify-1.safetensors"])
 def test_a_model_is_pickled_and_copied(name: str) -> None:
     model = MODELS[name]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from elman import cells, tasks
-from elman.files.container import FORMAT
+from elman.files.container import FORMAT, INT8_FORMAT
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec
@@ -45,7 +45,8 @@ def golden_models() -> dict[str, Model]:
     models |= {"ngrams": _ngrams(), "convolutions": _convolutions(), "forecast-ridge": _lagged()}
     models["forecast-bounded"] = _bounded()
     models |= {"chain": _chain(), "affixes": _affixes()}
-    return {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
+    files = {f"{name}-{FORMAT}.safetensors": model for name, model in models.items()}
+    return files | {f"int8-{INT8_FORMAT}.safetensors": models["lstm"].quantised()}
 
 
 def _model(config: Any, codec: Any, card: dict[str, Any]) -> Model:

@@ -15,7 +15,7 @@ COMMANDS = {
     command: f"elman.cli.{command}"
     for command in (
         *("train", "tune", "predict", "generate", "evaluate", "explain", "units", "score"),
-        *("serve", "export", "info"),
+        *("serve", "export", "quantize", "info"),
     )
 } | {
     "demo": "elman.cli.info",

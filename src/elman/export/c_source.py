@@ -51,7 +51,8 @@ def write_c(model: Model, path: str | Path, *, int8: bool = False) -> list[Path]
     Args:
         model: The trained model.
         path: The files without suffix; a suffix .c is left out.
-        int8: Whether to store weights as integers of 8 bits, with one scale for each row.
+        int8: Whether to store weights as integers of 8 bits, with one scale for each row. A model that is
+            stored so always is.
 
     Returns:
         The paths of both files.
@@ -77,6 +78,7 @@ def c_source(model: Model, name: str, *, int8: bool = False) -> Source:
     """Return a model as C, in files called `name`; the arguments and errors are those of `write_c`."""
     if problem := _problem(model):
         raise refusal("c", problem)
+    int8 = int8 or model.storage == "int8"
     config = model.config
     cell = find(config.cell, config.activation)
     rows = [cell.G * config.hidden_size] * config.num_layers + [_answers(model)]

@@ -72,6 +72,7 @@ def describe_model(path: str) -> JsonObject:
         "file": path,
         "bytes": os.path.getsize(path),
         "parameters": model.parameter_count,
+        "storage": model.storage,
         "network": asdict(model.config),
         **card,
     }
