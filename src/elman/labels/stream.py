@@ -118,8 +118,9 @@ class SequenceStream:
         if not self.steps:
             raise InputError("the answer of a stream", got="no step", expected="feed first")
         with np.errstate(over="ignore", invalid="ignore"):
-            answers = np.mean([lane.logits() for lane in self._lanes], axis=0)
-            logits: np.ndarray = bounded(answers)[0]
+            answers = [lane.logits() for lane in self._lanes]
+            mean = answers[0] if len(answers) == 1 else np.mean(answers, axis=0)
+            logits: np.ndarray = bounded(mean)[0]
         return logits
 
     @property
