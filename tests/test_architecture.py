@@ -358,14 +358,19 @@ def test_the_command_predict_imports_only_what_it_needs() -> None:
 
 
 @pytest.mark.slow
-def test_training_on_a_text_imports_no_scikit_learn(tmp_path: Path) -> None:
-    text, model = tmp_path / "text.txt", tmp_path / "m.safetensors"
-    text.write_text("I like tea .\n" * 40)
+@pytest.mark.parametrize("task", ["language", "forecast"])
+def test_training_imports_no_scikit_learn(tmp_path: Path, task: str) -> None:
+    data, model = tmp_path / "data.csv", tmp_path / "m.safetensors"
+    data.write_text("I like tea .\n" * 40)
+    options = ["--level", "char"]
+    if task == "forecast":
+        data.write_text("\n".join(["y", *(str(value % 5) for value in range(90))]) + "\n")
+        options = ["--horizon", "3", "--members", "1"]
+    arguments = ["train", str(data), "--task", task, "--steps", "1", "-o", str(model), *options]
     code = (
         "import sys; from elman.cli import main\n"
-        f"arguments = ['train', {str(text)!r}, '--level', 'char', '--steps', '1', '-o', {str(model)!r}]\n"
-        "try: main(arguments)\nexcept SystemExit as left: print(left.code or 0)\n"
-        "print(sorted({'sklearn', 'scipy', 'polars', 'pandas', 'torch._dynamo'} & set(sys.modules)))"
+        f"try: main({arguments!r})\nexcept SystemExit as left: print(left.code or 0)\n"
+        "print(sorted({'sklearn', 'scipy', 'pandas', 'torch._dynamo'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == ["0", "[]"]

@@ -12,7 +12,7 @@ from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
 from elman.series.predictor import ForecastPredictor
-from elman.series.read_options import KEPT_OPTIONS, ReadOptions, SeriesOptions, SeriesSource
+from elman.series.read_options import ReadOptions, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
 from elman.series.stream import SeriesStream
@@ -22,10 +22,6 @@ from elman.training.recurrent_options import CellName
 
 MIN_TRAINING_VALUES = 3
 """Values that training needs, besides at least one more than the horizon."""
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
@@ -130,13 +126,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         options = self._checked_options()
         if isinstance(X, SeriesSet):
             return X
-        names = ("id_column", "time_column", "frequency", *KEPT_OPTIONS)
-        settings: dict[str, Any] = {name: getattr(options, name) for name in names}
-        for role in ("target", "past", "future", "static"):
-            settings[role] = _names(getattr(options, role))
-        if len(settings["target"]) < 2:  # several targets are a series each
-            settings["target"] = options.target
-        return load_series(X, SeriesOptions(**settings))
+        return load_series(X, SeriesOptions.of_training(options))
 
     def fit(
         self,

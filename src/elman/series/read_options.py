@@ -11,6 +11,7 @@ from elman.errors import OptionError
 from elman.series.frequency import Frequency
 
 if TYPE_CHECKING:
+    from elman.series.options import ForecasterOptions
     from elman.tables.reader import Table
 
 
@@ -60,6 +61,10 @@ def check_policies(**policies: str) -> None:
             raise OptionError(name, got=policy, expected=" | ".join(_POLICIES[name]))
 
 
+def _columns(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
 @dataclass(frozen=True)
 class SeriesOptions:
     """The columns that hold the series, and the policies for rows that are faulty or absent.
@@ -97,6 +102,17 @@ class SeriesOptions:
     """A step without a row: mask, fill or error."""
     duplicates: str = "error"
     """Rows with the same stamp: error, first, last, mean or sum (of the target; covariates are averaged)."""
+
+    @classmethod
+    def of_training(cls, options: ForecasterOptions) -> SeriesOptions:
+        """Return the options of the reader that the options of training name."""
+        names = ("id_column", "time_column", "frequency", *KEPT_OPTIONS)
+        settings = {name: getattr(options, name) for name in names}
+        for role in ("target", "past", "future", "static"):
+            settings[role] = _columns(getattr(options, role))
+        if len(settings["target"]) < 2:  # several targets are a series each
+            settings["target"] = options.target
+        return cls(**settings)
 
     def __post_init__(self) -> None:
         check_policies(missing=self.missing, gaps=self.gaps, duplicates=self.duplicates)

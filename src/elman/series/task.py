@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
 from elman.errors import DataError, OptionError, needs_torch, printable, warn
@@ -90,11 +89,12 @@ class ForecastTask(Task):
             raise DataError("files of series", got=f"{len(files)}", expected="one")
         table = read_table(files[0], **ReadingOptions.from_values(values).how)
         with needs_torch():
-            from elman.series.estimator import Forecaster
-            from elman.series.options import ForecasterOptions
-            from elman.series.predictor import ForecastPredictor
-            from elman.series.read_options import ReadOptions
             from elman.series.train import train_forecaster
+
+        from elman.series.options import ForecasterOptions
+        from elman.series.predictor import ForecastPredictor
+        from elman.series.read_options import ReadOptions, SeriesOptions
+        from elman.series.series import load_series
 
         options = ForecasterOptions.from_values(values)
         if run.before is not None:
@@ -110,8 +110,7 @@ class ForecastTask(Task):
             overlap = _text(values, "overlap") or "error"
             series = ForecastPredictor(run.before).continued(table, overlap=overlap, **reading)
         else:
-            # The estimator translates its options into those of the reader of series.
-            series = Forecaster(**asdict(options)).read(table)
+            series = load_series(table, SeriesOptions.of_training(options))
         return train_forecaster(series, options, run)
 
     def read_input(self, file: str, how: Reading) -> SeriesSet:
