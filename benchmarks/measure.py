@@ -91,9 +91,10 @@ def agree(
 def agree_in_norm(
     got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], products: int
 ) -> float:
-    """Return the difference of results in bfloat16 and float32, as a share of the allowed difference.
+    """Return the difference that rounded weights make, as a share of the allowed difference.
 
-    Rounding both factors to 8 bits, by at most 2⁻⁹, changes the norm of a product by at most 2·2⁻⁹ of it.
+    Rounding both factors to bfloat16, by at most 2⁻⁹, changes the norm of a product by at most 2·2⁻⁹ of it;
+    rounding them to integers of 8 bits changes it by about as much.
     Between input and result, `products` such products follow each other.
     """
     tolerance = products * 2.0**-8
@@ -101,7 +102,9 @@ def agree_in_norm(
     for name, array in expected.items():
         difference = np.linalg.norm(got[name] - array) / np.linalg.norm(array)
         share = float(difference) / tolerance
-        assert share <= 1, f"{name}, bf16: {difference:.3g} apart in norm, {tolerance:.3g} allowed"
+        assert share <= 1, (
+            f"{name}, rounded: {difference:.3g} apart in norm, {tolerance:.3g} allowed"
+        )
         worst = max(worst, share)
     return worst
 

@@ -97,9 +97,8 @@ def _thread_counts() -> tuple[int, ...]:
 
 def _networks(model: Model) -> dict[str, Network]:
     """Return Elman's sides of the comparison by name: one for each storage and number of threads."""
-    kernel = native.kernel()
-    storages = {"elman": "float32"}
-    if kernel is not None:
+    storages = {"elman": "float32", "elman int8": "int8"}
+    if native.kernel() is not None:
         storages["elman bf16"] = "bf16"
     found = {}
     for name, storage in storages.items():
@@ -110,9 +109,25 @@ def _networks(model: Model) -> dict[str, Network]:
     return found
 
 
+def _is_rounded(name: str) -> bool:
+    """Return whether the weights of a side are rounded, so that its probabilities differ."""
+    return "bf16" in name or "int8" in name
+
+
 def _of(sides: dict[str, Any], start: str) -> tuple[str, ...]:
     """Return the names of the sides of one kind, with any number of threads."""
     return tuple(name for name in sides if name.rsplit(" x", 1)[0] == start)
+
+
+def _rounded_rows(
+    title: str, sides: dict[str, Any], others: tuple[str, ...], count: float
+) -> list[Row]:
+    """Return the rows of the sides with rounded weights, against the same others."""
+    return [
+        Row(f"{title}, {low}", ours, others, operations=count)
+        for low in ("bf16", "int8")
+        if (ours := _of(sides, f"elman {low}"))
+    ]
 
 
 def _from_zeros(network: Network) -> Stream:
@@ -159,9 +174,10 @@ def step(H: int, settings: Settings) -> Prepared:
         reader = _from_zeros(network)
         got = _logs([reader.step(number).copy() for number in listed[:COMPARED]])
         # operations in the products of the layers and of the head
-        low = "bf16" in name
         agreement[name] = (
-            agree_in_norm(got, expected, LAYERS + 1) if low else agree(got, expected, allowed)
+            agree_in_norm(got, expected, LAYERS + 1)
+            if _is_rounded(name)
+            else agree(got, expected, allowed)
         )
 
         def ours(reader: Stream = reader) -> None:
@@ -202,6 +218,9 @@ def step(H: int, settings: Settings) -> Prepared:
         Row(f"{title}, over torch's best", ours_f32, in_torch, *over_torch, count),
         Row(f"{title}, over ONNX Runtime", ours_f32, in_ort, *over_ort, count),
     ]
+    ours_int8 = _of(sides, "elman int8")
+    int8_marks = {256: (2.0, 3.5), 512: (2.5, 4.0)}.get(H, (None, None))
+    rows.append(Row(f"{title} int8, over float32", ours_int8, ours_f32, *int8_marks, count))
     if ours_bf16:
         rows.append(Row(f"{title} bf16, over ONNX Runtime", ours_bf16, in_ort, *low_marks, count))
     return Prepared(rows, sides, agreement, left_out, after=lambda: torch.set_num_threads(threads))
@@ -236,7 +255,7 @@ def natural(H: int, settings: Settings, k: int = 5) -> Prepared:
     for name, network in _networks(model).items():
         reader = _from_zeros(network)
         found = [reader.feed(text).predict(k) for text in texts[:COMPARED]]
-        if expected and "bf16" not in name:
+        if expected and not _is_rounded(name):
             pairs = [
                 {"probabilities": np.array([[share for _, share in row] for row in rows])}
                 for rows in (found, expected)
@@ -325,9 +344,7 @@ def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
         def write(stream: Stream = stream) -> str:
             return stream.reset().generate(n, seed)
 
-        if (
-            judge is not None and "bf16" not in name
-        ):  # bf16 rounds the weights, so its probabilities differ
+        if judge is not None and not _is_rounded(name):
             tokens = model.codec.encode(write()).tolist()
             agreement[name] = judge.check(tokens, seed, allowed)
         sides[name] = Side(write)
@@ -338,8 +355,7 @@ def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
     title = f"generation of {n:,} characters, H {H}"
     count = n * (operations("lstm", 1, 1, H, H, LAYERS) + 2 * H * len(model.codec))
     rows = [Row(title, _of(sides, "elman"), loops, 3.0, 8.0, count)]
-    if low := _of(sides, "elman bf16"):
-        rows.append(Row(f"{title}, bf16", low, loops, operations=count))
+    rows += _rounded_rows(title, sides, loops, count)
     return Prepared(rows, sides, agreement, peers.missing("onnxruntime"))
 
 
@@ -365,9 +381,10 @@ def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
             return streams.network.log_probabilities(y[0])
 
         got = _logs([together()])
-        low = "bf16" in name
         agreement[name] = (
-            agree_in_norm(got, expected, LAYERS + 1) if low else agree(got, expected, allowed)
+            agree_in_norm(got, expected, LAYERS + 1)
+            if _is_rounded(name)
+            else agree(got, expected, allowed)
         )
         sides[name] = Side(together)
     sides["torch"] = Side(functools.partial(theirs.read, [torch.from_numpy(tokens)]))
@@ -379,8 +396,7 @@ def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
     others = ("torch", *_of(sides, "ort"), *_of(sides, "ort bound"))
     title = f"{n:,} streams together, H {H}"
     rows = [Row(title, _of(sides, "elman"), others, 0.5, 0.75, count, "share")]
-    if low := _of(sides, "elman bf16"):
-        rows.append(Row(f"{title}, bf16", low, others, operations=count))
+    rows += _rounded_rows(title, sides, others, count)
     return Prepared(rows, sides, agreement, peers.missing("onnxruntime"))
 
 
