@@ -51,7 +51,7 @@ def startup(settings: Settings) -> Prepared:
         f"{folder.name}/m.safetensors",
     )
     codes = {
-        "elman predict": (COMMAND, "predict", str(MODEL), "abc"),
+        "elman predict": (COMMAND, "predict", str(MODEL), "a"),
         "numpy and typer": ("import numpy, typer",),
         "elman train": (FIRST_STEP + COMMAND, *training),
         "torch": ("import torch",),

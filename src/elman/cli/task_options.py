@@ -6,6 +6,7 @@ data. A value for an option that the task does not have is an error.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -97,8 +98,13 @@ def declared(options: type[Options]) -> dict[str, Declared]:
 
 def _declared_by_task(command: str) -> dict[str, dict[str, Declared]]:
     """Return the declarations of all options of a command: for each option those of its tasks."""
+    return _declared_by(command, tuple(TASKS.values()))
+
+
+@functools.cache
+def _declared_by(command: str, tasks: tuple[type[Task], ...]) -> dict[str, dict[str, Declared]]:
     by_option: dict[str, dict[str, Declared]] = {}
-    for task in TASKS.values():
+    for task in tasks:
         classes = [task.command_options[command]]
         if command == "train":
             # Options about files come first in the help, so those of the network follow.

@@ -20,6 +20,7 @@ its words give the same result. Matching takes linear time: no run of digits is 
 
 from __future__ import annotations
 
+import functools
 import re
 
 _HEX = "[0-9A-Fa-f]"
@@ -60,9 +61,13 @@ _KINDS = {
         rf"[-+]?[0-9]++{_AFTER}(?:(?:\.[0-9]++|,[0-9]{{3}}(?![0-9])){_AFTER})*+(?:{_EXPONENT})?+"
     ),
 }
-_MASKED = re.compile(
-    _START + "(?:" + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()) + ")"
-)
+
+
+@functools.cache
+def _masked() -> re.Pattern[str]:
+    # Few programs mask, so the pattern is compiled only for them.
+    kinds = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items())
+    return re.compile(f"{_START}(?:{kinds})")
 
 
 def mask(text: str) -> str:
@@ -75,4 +80,4 @@ def mask(text: str) -> str:
     >>> mask("2005-06-03-15.42.50.675872 R02-M1-N0 CE sym 2, at 0x0b85eee0")
     '<time> R02-M1-N0 CE sym <num>, at <hex>'
     """
-    return _MASKED.sub(lambda match: f"<{match.lastgroup}>", text)
+    return _masked().sub(lambda match: f"<{match.lastgroup}>", text)
