@@ -33,6 +33,14 @@ MARKS = {
     ("lstm", 256): (1.15, 1.4),
     ("lstm", 512): (1.15, 1.4),
 }
+# shares of the peak, forward and backward together
+SHARES = {
+    ("rnn", 128): (0.5, 0.85),
+    ("rnn", 256): (0.62, 0.85),
+    ("rnn", 512): (0.72, 0.85),
+    ("gru", 512): (0.65, None),
+    ("lstm", 512): (0.65, None),
+}
 KINDS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM", "mingru": "MinGRU"}
 
 
@@ -158,10 +166,11 @@ def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Pr
     if "jax" in sides:
         rows.append(Row(f"{title}, {both}, over JAX", ("elman",), ("jax",), operations=3 * count))
     if H == 512:
-        rows += [
-            Row(f"{title}, {forward}: share", ("elman forward",), (), 0.75, None, count, "share"),
-            Row(f"{title}, {both}: share", ("elman",), (), 0.65, None, 3 * count, "share"),
-        ]
+        rows.append(
+            Row(f"{title}, {forward}: share", ("elman forward",), (), 0.75, None, count, "share")
+        )
+    if shares := SHARES.get((name, H)):
+        rows.append(Row(f"{title}, {both}: share", ("elman",), (), *shares, 3 * count, "share"))
     return Prepared(rows, sides, agreement, left_out)
 
 

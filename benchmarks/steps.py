@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from benchmarks.measure import Case, Prepared, Row, Settings, agree
+from benchmarks.measure import Case, Prepared, Row, Settings, agree, agree_in_norm
 
 from cases import Case as Sizes
 from elman import nn
 from elman.bench import Side, operations
 from elman.cells import find
+from elman.engine import kernel
 from elman.training.optimizer import AdamW
 
-__all__ = ["cases", "mingru", "optimizer", "step"]
+__all__ = ["cases", "mingru", "optimizer", "small", "step"]
 
 LAYERS = 2
 CLIP = 1.0
 # small, so that the network stays near its start for any number of timed steps
 RATE = 1e-5
 
+Marks: TypeAlias = tuple[float | None, float | None]
+"""The ratio that is asked for at least, and the one hoped for."""
+
 
 class LanguageModel(torch.nn.Module):
     """A language model: embedding, recurrent layers, head; `layer` is a class of torch.nn or elman.nn."""
 
-    def __init__(self, layer: type, V: int, H: int) -> None:
+    def __init__(
+        self, layer: type, V: int, H: int, E: int | None = None, num_layers: int = LAYERS
+    ) -> None:
         super().__init__()
-        self.embedding = torch.nn.Embedding(V, H)
-        self.layers = layer(H, H, LAYERS)
+        E = H if E is None else E
+        self.embedding = torch.nn.Embedding(V, E)
+        self.layers = layer(E, H, num_layers)
         self.head = torch.nn.Linear(H, V)
 
     def plain_loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -108,10 +115,13 @@ def _operations(cell: str, V: int, T: int, B: int, H: int) -> int:
 def step(
     title: str,
     sizes: tuple[int, int, int, int],
-    marks: tuple[float | None, float | None],
+    marks: tuple[Marks, Marks],
     settings: Settings,
 ) -> Prepared:
-    """Compare a step of an LSTM language model of `sizes` V, T, B, H with the same script in torch alone."""
+    """Compare a step of an LSTM language model of `sizes` V, T, B, H with the same script in torch alone.
+
+    The marks are those of the step in which all is ours.
+    """
     del settings
     V, T, B, H = sizes
     batch, allowed = _batch(V, T, B), _allowed("lstm", V, T, B, H)
@@ -127,11 +137,46 @@ def step(
     }
     count = _operations("lstm", V, T, B, H)
     rows = [
-        Row(f"{title}, layers and loss ours", ("elman",), ("torch",), *marks, count),
-        Row(f"{title}, all ours", ("elman whole",), ("torch",), operations=count),
+        Row(f"{title}, layers and loss ours", ("elman",), ("torch",), operations=count),
+        Row(f"{title}, all ours", ("elman whole",), ("torch",), *marks[0], count),
     ]
+    chosen = kernel.kernel()
+    if chosen is not None and chosen.bfloat16:
+        low = _script(nn.LSTM, "embedded_loss", V, H, own=True)
+        low.model.layers.precision = "bf16"
+        # products forward and backward through the layers, and that for the gradient of a weight
+        agreement["elman bf16"] = agree_in_norm(low.results(*batch), expected, 2 * LAYERS + 1)
+        scripts["elman bf16"] = low
+        rows.append(Row(f"{title}, all ours, bf16", ("elman bf16",), ("torch",), *marks[1], count))
     sides = {name: Side(functools.partial(script.step, *batch)) for name, script in scripts.items()}
     return Prepared(rows, sides, agreement)
+
+
+def small(settings: Settings, V: int = 256, T: int = 64, B: int = 32, H: int = 64) -> Prepared:
+    """Compare a step of a GRU model of bytes with torch; the sizes are those that rl-tools publishes."""
+    del settings
+    E = H // 2
+    batch = _batch(V, T, B)
+
+    def script(layer: type, way: str, own: bool) -> Script:
+        torch.manual_seed(0)
+        model = LanguageModel(layer, V, H, E, num_layers=1)
+        return Script(model, getattr(model, way), own)
+
+    ours, theirs = script(nn.GRU, "embedded_loss", True), script(torch.nn.GRU, "plain_loss", False)
+    agreement = {
+        "elman whole": agree(
+            ours.results(*batch), theirs.results(*batch), _allowed("gru", V, T, B, H)
+        )
+    }
+    count = 3 * (operations("gru", T, B, E, H, 1) + 2 * T * B * H * V)
+    title = f"GRU step B {B}, T {T}, E {E}, H {H}, V {V}, all ours"
+    row = Row(title, ("elman whole",), ("torch",), 5.7, 7.0, count)
+    sides = {
+        "elman whole": Side(functools.partial(ours.step, *batch)),
+        "torch": Side(functools.partial(theirs.step, *batch)),
+    }
+    return Prepared([row], sides, agreement)
 
 
 def mingru(H: int, settings: Settings, V: int = 65, T: int = 64, B: int = 32) -> Prepared:
@@ -210,8 +255,14 @@ def cases() -> list[Case]:
     char = "char step B 50, T 50, H 128, V 65"
     word = "word step B 20, T 35, H 200, V 10,000"
     return [
-        Case("step char", functools.partial(step, char, (65, 50, 50, 128), (2.0, 3.0))),
-        Case("step word", functools.partial(step, word, (10_000, 35, 20, 200), (2.5, 4.0))),
+        Case(
+            "step char", functools.partial(step, char, (65, 50, 50, 128), ((1.5, 1.7), (2.0, 2.6)))
+        ),
+        Case(
+            "step word",
+            functools.partial(step, word, (10_000, 35, 20, 200), ((2.5, 4.0), (None, None))),
+        ),
+        Case("step small", small),
         *(Case(f"mingru step {H}", functools.partial(mingru, H)) for H in (128, 256)),
         Case("adamw", optimizer),
     ]
