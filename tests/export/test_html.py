@@ -6,29 +6,44 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import playwright
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 import elman
 from elman.errors import InputError
-from elman.export.html_model import MAX_FLOAT32_WEIGHTS, described_model
+from elman.export.html_model import described_model
 from elman.export.html_page import bundle, html_page, runtime, write_html
+from elman.export.html_weights import MAX_FLOAT32_WEIGHTS
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
 from elman.tasks import open_model, task_of
 from elman.text.vocabulary import TextCodec
+from factories import CELLS
+from labellers import make_labelled
 from visits import PATIENCE, WATCH, browser, folder
 
 __all__ = ["browser", "folder"]
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 MODELS = {path.name: path for path in sorted(GOLDEN.glob("*.safetensors"))}
-EXPRESSIBLE = ("gru-1", "int8-2", "lstm-1", "mingru-1", "rnn-1")
+LANGUAGE = ("gru-1", "int8-2", "lstm-1", "mingru-1", "rnn-1")
+# the golden models of labelled sequences, with inputs
+LABELS: dict[str, list[Any]] = {
+    "affixes-1": [["I", "bab", "abba", "zzzzzzzzzzzzzzzzzzzzzab"]],
+    "chain-1": [["a", "I", "tea", "zz", "I"]],
+    "classify-1": ["Good b ba", "bad", "x Ab zz b good", ""],
+    "ngrams-1": ["Good b ba good bad good", "bad", "x Ab zz b", ""],
+    "regress-1": [[[1.0, 2.0], [3.0, 4.0], [0.5, -2.0]]],
+    "tag-1": [["I", "like", "zz"]],
+}
+EXPRESSIBLE = (*LANGUAGE, *LABELS)
 """The golden models that the page can run; each other one is refused in one line."""
 TOLERANCE = 1e-4
 DRIVER = """
@@ -107,7 +122,7 @@ def _equal(ours: Any, theirs: Any) -> None:
             assert value == other, path
 
 
-@pytest.mark.parametrize("name", EXPRESSIBLE)
+@pytest.mark.parametrize("name", LANGUAGE)
 @pytest.mark.parametrize("text", ["pizza I like Ix I like\npizza", "aé a\r\naaé ééa a x"])
 def test_the_runtime_answers_like_the_server(name: str, text: str) -> None:
     model = Model.load(GOLDEN / f"{name}.safetensors")
@@ -132,7 +147,7 @@ def test_the_runtime_answers_like_the_server(name: str, text: str) -> None:
         _equal(replies.replace(text, 1, replace["token"], 3), replaced)
 
 
-@pytest.mark.parametrize("name", EXPRESSIBLE)
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_the_states_over_a_text_equal_those_of_python(name: str) -> None:
     model = Model.load(GOLDEN / f"{name}.safetensors")
     text, layer = "pizza I like\n\npizza a", model.config.num_layers - 1
@@ -145,6 +160,74 @@ def test_the_states_over_a_text_equal_those_of_python(name: str) -> None:
         assert ours["tokens"] == theirs["tokens"]
         _equal(theirs["states"], ours["states"])
         _equal(traced.to_svg(layer=layer, state=state, width=800, standalone=False), ours["svg"])
+
+
+def _check_answer(model: Model, given: Any, ours: dict[str, Any]) -> None:
+    """Compare an answer about a labelled sequence with Python's, numbers up to `TOLERANCE`."""
+    sequence = given if isinstance(given, str) or isinstance(given[0], str) else np.array(given)
+    (theirs,) = task_of(model).replies_type(open_model(model)).predict([sequence], 12)
+    _equal(dict(theirs), ours)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_equal_those_of_python(name: str) -> None:
+    model = Model.load(GOLDEN / f"{name}.safetensors")
+    requests = [("/v1/predict", {"input": given, "k": 12}) for given in LABELS[name]]
+    for given, reply in zip(LABELS[name], _asked(model, *requests), strict=True):
+        _check_answer(model, given, reply)
+
+
+@pytest.mark.parametrize("task", ["classify", "regress", "tag"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_labels_of_random_networks_equal_those_of_python(task: str, cell: tuple[str, str]) -> None:
+    for seed in range(4):
+        model, draw = make_labelled(seed, task, *cell), np.random.default_rng(seed)
+        given: Any = [*draw.choice(["good", "bad", "tea", "Abcde", "ed", "zz"], 6)]
+        if model.config.channels:
+            given = draw.normal(size=(5, 2)).tolist()
+        elif task != "tag":
+            given = " ".join(given)
+        _check_answer(model, given, _asked(model, ("/v1/predict", {"input": given, "k": 12}))[0])
+
+
+@pytest.mark.parametrize("name", [name for name in LABELS if name != "regress-1"])
+def test_a_contribution_is_the_mean_fall_over_all_replacements(name: str) -> None:
+    model, given = Model.load(GOLDEN / f"{name}.safetensors"), LABELS[name][0]
+    (reply,) = _asked(model, ("/v1/explain", {"input": given, "svg": True, "width": 700}))
+    predictor: Any = open_model(model)
+    explained = predictor.explain(given, method="leave-one-out")
+    assert (reply["target"], reply["score_name"]) == (explained.target, explained.score_name)
+    assert reply["score"] == pytest.approx(explained.score, abs=TOLERANCE)
+    words = given.split() if isinstance(given, str) else given
+    assert [row["token"] for row in reply["contributions"]] == words
+    known = model.codec.tokens.tokens[1:]
+    weights = 1 / (np.arange(len(known)) + 3.7)
+    for at, row in enumerate(reply["contributions"]):
+        others = [[*words[:at], word, *words[at + 1 :]] for word in known]
+        falls = [
+            explained.score
+            - predictor.explain(
+                " ".join(other) if isinstance(given, str) else other,
+                explained.target,
+                method="leave-one-out",
+                quick=True,
+            ).score
+            for other in others
+        ]
+        # 32 replacements, one in each 32nd of their probability
+        expected, error = np.average(falls, weights=weights), np.ptp(falls) / 32
+        assert row["contribution"] == pytest.approx(expected, abs=2 * error + TOLERANCE)
+    assert reply["svg"].count('class="row"') == len(words)
+    assert reply["verdict"].split(":")[0] in reply["svg"]
+
+
+def test_wrong_numbers_are_refused_in_one_line() -> None:
+    model = Model.load(GOLDEN / "regress-1.safetensors")
+    long, text = _asked(
+        model, ("/v1/predict", {"input": [[1.0]], "k": 1}), ("/v1/predict", {"input": "a", "k": 1})
+    )
+    assert long["error"]["message"] == "numbers of a step: got 1; expected 2"
+    assert text["error"]["message"] == "numbers: got a text; expected rows of numbers"
 
 
 def _random_model(cell: str, seed: int, **sizes: Any) -> Model:
@@ -200,9 +283,7 @@ def test_a_large_model_is_small_enough_and_still_exact() -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name[:-12] not in EXPRESSIBLE])
 def test_other_models_are_refused_in_one_line(name: str) -> None:
-    with pytest.raises(
-        InputError, match=r"^--html cannot hold this model: got a model for [a-z]+$"
-    ) as caught:
+    with pytest.raises(InputError, match=r"^--html cannot hold this model: got a ") as caught:
         html_page(Model.load(MODELS[name]))
     assert "\n" not in str(caught.value)
 
@@ -221,8 +302,10 @@ def test_the_file_tells_nothing_of_the_training(tmp_path: Path) -> None:
     assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
 
 
-def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_path: Path) -> None:
-    write_html(Model.load(folder / "meals.safetensors"), tmp_path / "meals.html")
+@contextmanager
+def _opened(browser: Browser, model: Model, path: Path) -> Iterator[Page]:
+    """Open a model's file without a network; at the end, check that nothing failed or was requested."""
+    write_html(model, path)
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
     context.set_offline(True)
@@ -232,11 +315,25 @@ def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_pa
     context.add_init_script(WATCH)
     page = context.new_page()
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto((tmp_path / "meals.html").as_uri())
+    page.goto(path.as_uri())
+    yield page
+    assert page.locator("#problem").inner_text() == ""
+    assert not errors
+    assert page.evaluate("window.__violations") == []
+    assert all(url.startswith(("file:", "blob:", "data:")) for url in asked)
+    context.close()
+
+
+def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_path: Path) -> None:
+    model = Model.load(folder / "meals.safetensors")
+    with _opened(browser, model, tmp_path / "meals.html") as page:
+        _use_language(page, elman.load(folder / "meals.safetensors"))
+
+
+def _use_language(page: Page, predictor: Any) -> None:
     expect(page.locator("[role=tab]:visible")).to_have_text(["Unrolled", "Memory"])
     page.locator("#sentence").press_sequentially("my sister likes to eat")
     expect(page.locator("#network .word")).to_have_count(5, timeout=PATIENCE)
-    predictor: Any = elman.load(folder / "meals.safetensors")
     best = predictor.predict_next("my sister likes to eat", 8)
     for rank, (token, share) in enumerate(best):
         expect(page.locator("#keys button").nth(rank)).to_contain_text(
@@ -258,8 +355,32 @@ def test_the_file_works_without_a_network(browser: Browser, folder: Path, tmp_pa
     page.locator('#heat [data-unit="5"]').click()
     expect(page.locator("#unit-title")).to_have_text("Unit 0.5")
     expect(page.locator("#coloured .tone").first).to_have_text("my")
-    assert page.locator("#problem").inner_text() == ""
-    assert not errors
-    assert page.evaluate("window.__violations") == []
-    assert all(url.startswith(("file:", "blob:", "data:")) for url in asked)
-    context.close()
+
+
+def test_the_file_of_a_classifier_labels_a_text(browser: Browser, tmp_path: Path) -> None:
+    model = Model.load(GOLDEN / "ngrams-1.safetensors")
+    with _opened(browser, model, tmp_path / "films.html") as page:
+        expect(page.locator("[role=tab]:visible")).to_have_text(["Labels"])
+        page.locator("#example").press_sequentially("good bad")
+        label, share = page.locator("#labels button .name"), page.locator("#labels button small")
+        predictor: Any = open_model(model)
+        shares = predictor.predict_proba(["good bad"])[0]
+        expect(label.first).to_have_text(model.codec.labels.names[shares.argmax()])
+        expect(share.first).to_have_text(
+            f"{100 * shares.max():.{0 if shares.max() > 0.0995 else 1}f} %"
+        )
+        expect(page.locator("#moved .tone")).to_have_text(["good", "bad"])
+        expect(page.locator("#answer .row")).to_have_count(2)
+        page.locator("#labels button").nth(2).click()
+        expect(page.locator("#labels button").nth(2)).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_file_of_a_tagger_tags_each_word(browser: Browser, tmp_path: Path) -> None:
+    model = Model.load(GOLDEN / "chain-1.safetensors")
+    with _opened(browser, model, tmp_path / "tags.html") as page:
+        page.locator("#example").fill("I like tea")
+        predictor: Any = open_model(model)
+        tags = predictor.predict([["I", "like", "tea"]])[0]
+        expect(page.locator("#labels .name + .name")).to_have_text(tags)
+        page.locator("#labels button").first.click()
+        expect(page.locator("#answer")).to_contain_text("at step 0")

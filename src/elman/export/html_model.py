@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from elman.export.html_labels import described_labels
+from elman.export.html_weights import Weights, seed_of
 from elman.export.refusal import refusal
 from elman.files.model import Model
+from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
 from elman.language.network import Network
 from elman.tasks import open_model, task_of
 
-MAX_FLOAT32_WEIGHTS = 500_000
-"""Largest number of weights that are written as float32. More are written as the upper 24 bits of it, which
-keeps the file of an LSTM with 512 units below 6 MB and moves probabilities by less than 0.0001."""
-
 _SIZES = ("cell", "activation", "hidden_size", "num_layers")
-
-
-class Weights:
-    """Arrays one after the other, as base64 text."""
-
-    def __init__(self) -> None:
-        self._arrays: list[np.ndarray] = []
-        self._shapes: list[tuple[str, int, int]] = []
-        self._count = 0
-
-    def add(self, name: str, array: np.ndarray) -> None:
-        """Add an array; a matrix is written column by column, as the runtime multiplies with it."""
-        flat = np.ascontiguousarray(array.T, np.float32).ravel()
-        self._arrays.append(flat)
-        self._shapes.append((name, self._count, self._count + flat.size))
-        self._count += flat.size
-
-    def packed(self) -> dict[str, Any]:
-        """Return the arrays, their names and positions, and the number of bytes of a weight."""
-        bits = np.concatenate(self._arrays).view(np.uint32).astype("<u4")
-        width = 4
-        if self._count > MAX_FLOAT32_WEIGHTS:
-            # Round to the nearest; a float32 is far from the largest number here, so nothing overflows.
-            bits, width = bits + np.uint32(0x80), 3
-        bytes_ = bits.view(np.uint8).reshape(-1, 4)[:, 4 - width :]
-        weights = base64.b64encode(np.ascontiguousarray(bytes_).tobytes()).decode()
-        return {"weights": weights, "shapes": self._shapes, "width": width}
 
 
 def described_model(model: Model, name: str) -> dict[str, Any]:
     """Return a model as JSON for the page; raises InputError for a model that the page cannot run."""
     config = model.config
-    if not isinstance(config, NetworkConfig):
+    if isinstance(config, NetworkConfig):
+        described = _language(Network(model))
+    elif isinstance(config, SequenceConfig):
+        described = described_labels(model)
+    else:
         raise refusal("html", f"a model for {config.task}")
-    network = Network(model)
     replies = task_of(model).replies_type(open_model(model))
     # The card of the training is left out: it names files and holds samples.
     card = {
@@ -63,13 +36,23 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
         "answers": replies.answers,
         **{field: getattr(config, field) for field in _SIZES},
         "parameters": model.parameter_count,
+        # the page reads the kind of the input here
+        "card": {"data": {"kind": _kind(model)}},
         "measures_units": False,
         "panels": {
             panel: None if panel in replies.panels else "This file does not hold this panel."
             for panel in ("unrolled", "memory", "series", "training")
         },
     }
-    return {"card": card, **_language(network)}
+    return {"card": card, **described}
+
+
+def _kind(model: Model) -> str:
+    """Return what the page hands to the runtime: a text, a list of tokens, or rows of numbers."""
+    config = model.config
+    if not isinstance(config, SequenceConfig):
+        return "text"
+    return "numbers" if config.channels else "tokens" if config.kind.per_step else "text"
 
 
 def _language(network: Network) -> dict[str, Any]:
@@ -95,14 +78,8 @@ def _language(network: Network) -> dict[str, Any]:
         "codec": {**codec.settings(), "tokens": codec.tokens},
         "layer_weights": sum(a.size for key, a in arrays.items() if key.startswith("layers.")),
         "seeds": {
-            "test": _seed(0),
-            "samples": [_seed([sample, *network.digest]) for sample in (0, 1)],
+            "test": seed_of(0),
+            "samples": [seed_of([sample, *network.digest]) for sample in (0, 1)],
         },
         **weights.packed(),
     }
-
-
-def _seed(seed: int | Sequence[int]) -> list[str]:
-    """Return the state and increment of numpy's generator with a seed."""
-    state = np.random.default_rng(seed).bit_generator.state["state"]
-    return [str(state["state"]), str(state["inc"])]

@@ -1,6 +1,6 @@
 // Replies to the page's requests: the numbers of the runtime, with the words and pictures that the server would add.
 
-import { heat, unrolled } from "./drawing.js";
+import { contributions, heat, unrolled } from "./drawing.js";
 import { explanation, printable, unknownNote } from "./wording.js";
 
 function next({ predictions, unknown_probability }) {
@@ -33,7 +33,19 @@ function trace({ heat: values, ...reply }, { svg, width, layer, state }) {
   return svg ? { ...reply, svg: heat(values, reply.tokens, `layer ${layer}, ${state}`, width) } : reply;
 }
 
-const ADD = { predict: (reply) => ({ ...reply, ...next(reply) }), replace: next, unroll, trace };
+function explain({ draws, step, unknown, chained, ...why }, { width }, { config, alphabet }) {
+  const score = step === null ? (why.target === "value" && config.task === "regress" ? "value" : "logit") : `logit at step ${step}`;
+  const note = [
+    unknownNote(unknown, alphabet ? "known by their letters alone" : "read as <unk>"),
+    why.inputs.length && `Each input was replaced by ${draws} others.`,
+    chained && "The score is the network's own logit for this tag; scores of neighbouring tags, which depend on no input, decide with it.",
+  ].filter(Boolean).join(" ");
+  const explained = explanation({ task: config.task, method: "replacement", scoreName: score, note }, why);
+  return { ...explained, svg: contributions(explained, width) };
+}
+
+const predict = (reply) => (reply.predictions ? { ...reply, ...next(reply) } : reply);
+const ADD = { explain, predict, replace: next, unroll, trace };
 
 export function finished(path, body, reply, model) {
   if (reply.refused) {

@@ -1,4 +1,4 @@
-// Pictures as SVG: the unrolled network, and units over time, with the shapes and classes of elman/draw.
+// Pictures as SVG: the unrolled network, contributions, and units over time, with the shapes and classes of elman/draw.
 
 const EDGE = 16;
 const LEVELS = 7;
@@ -203,6 +203,38 @@ export function unrolled({ tokens, states, predictions, shares, meanings, target
   const below = Math.max(y + 24 * predictions.length - 12, wordY + 22) + 16;
   const label = `The network unrolled over ${(before + tokens.length).toLocaleString("en")} words, and what moved: ${target}`;
   return picture([group("words", columns, attribute("data-legend", legend, 300)), ...arrows, ...answer, ...bars], width, below, label, "group");
+}
+
+// An explanation as a bar for each of the 24 inputs with the largest contributions.
+export function contributions({ target, score, score_name: name, caption, method, contributions: all, full_bar: full, passed, verdict, note }, width) {
+  const [room, right] = [width - 2 * EDGE, width - EDGE];
+  const rows = all.toSorted((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution)).slice(0, 24).sort((a, b) => a.position - b.position);
+  const values = rows.map(({ contribution }) => (full === null ? 0 : contribution));
+  const names = Math.min(Math.max(0, ...rows.map(({ token }) => advance(clean(token)))) + 12, 0.32 * width);
+  const [low, high, start] = [Math.min(0, ...values), Math.max(0, ...values), EDGE + names];
+  const scale = (right - 64 - start) / (high - low || 1);
+  const [zero, title] = [start - low * scale, `why ${clean(target)}`];
+  const [first, under] = paragraph(EDGE, 50, `${name} ${signed(score, false)}, by ${method}`, room);
+  const [second, top] = paragraph(EDGE, under, `Shown is ${caption}.`, room);
+  const shapes = rows.map(({ token, position, contribution }, at) => {
+    const y = top + 12 + 22 * at;
+    const length = Math.abs(values[at]) * scale;
+    const bar = box(values[at] < 0 ? zero - length : zero, y - 7, length, 14, `bar ${way(values[at], passed === false)}`, 1.5);
+    const words = [text(EDGE, y + 4, token, "", names - 8), bar, text(right, y + 4, signed(contribution), "end")];
+    return group("row", words, ` data-position="${position}"`, `${signed(contribution)}: ${token}`);
+  });
+  let y = top + 24 + 22 * rows.length;
+  const rule = path("rule", "M", zero, top - 2, "V", y - 20);
+  const hidden = all.length - rows.length;
+  const lines = [
+    [hidden && `${hidden.toLocaleString("en")} smaller ones are not shown.`, "small grey"],
+    [verdict, passed === false ? "small down" : "small"], [note, "small grey"],
+  ].map(([words, kind]) => {
+    const [drawn, below] = paragraph(EDGE, y, words || "", room, kind);
+    y = below;
+    return drawn;
+  });
+  return picture([text(EDGE, 32, title, "large", room), first, second, rule, ...shapes, ...lines], width, y, title);
 }
 
 // The names below columns, upright where they fit, else turned, else none; and their height.

@@ -1,7 +1,7 @@
 // An explanation in words, as elman/explain says it.
 
 import { general } from "./drawing.js";
-import { grouped } from "../runtime/selftest.js";
+import { grouped } from "./selftest.js";
 
 function escaped(character) {
   const [code, short] = [character.codePointAt(0), { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character]];

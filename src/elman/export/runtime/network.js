@@ -41,13 +41,16 @@ export function logSoftmax(logits) {
   return Float64Array.from(logits, (value) => value - shift);
 }
 
+// The places of values, the largest one first.
+export const descending = (values) => values.map((_, at) => at).sort((a, b) => values[b] - values[a] || a - b);
+
 const sigmoid = (z) => 0.5 * (Math.tanh(0.5 * z) + 1);
 const ACTIVATIONS = { linear: (z) => z, tanh: Math.tanh, relu: (z) => Math.max(0, z) };
 
 // A layer; its steps are those of elman/cells.
 export class Layer {
-  constructor(arrays, name, { cell, activation }, hiddenSize) {
-    const get = (part) => arrays[`${name}.${part}`];
+  constructor(arrays, name, { cell, activation }, hiddenSize, way = "") {
+    const get = (part) => arrays[`${name}.${part}${way}`];
     const zeros = new Float32Array(GATES[cell] * hiddenSize);
     Object.assign(this, { cell, f: ACTIVATIONS[activation], H: hiddenSize });
     [this.input, this.recurrent] = [get("weight_ih"), get("weight_hh")];

@@ -1,5 +1,7 @@
 // Random numbers as numpy draws them, and the test of an explanation by measured changes, as elman/explain makes it.
 
+import { descending } from "../runtime/network.js";
+
 const MASK = (1n << 128n) - 1n;
 const MULTIPLIER = 0x2360ed051fc65da44385df649fccf645n;
 
@@ -45,7 +47,6 @@ export class Random {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const largest = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-export const descending = (values) => values.map((_, at) => at).sort((a, b) => values[b] - values[a] || a - b);
 
 // Compares the inputs that an explanation names with measured falls of the score; null where nothing can be compared.
 export function selfTest(named, falls, minChange, seed) {
