@@ -145,7 +145,7 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
 }
 
 Int Network::useful(Int T, Int B, Int threads) const {
-  return worthwhile(threads, B * weights_, T > 1 ? WORTH_A_MEETING : WORTH_A_CALL);
+  return worthwhile(threads, in_float32(B * weights_), T > 1 ? WORTH_A_MEETING : WORTH_A_CALL);
 }
 
 bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
@@ -184,7 +184,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   for (Forward& f : calls) f.scratch = scratch.data();
   // `calls` is thread-local, so the other threads need a reference to this thread's vector
   const std::vector<Forward>& in_order = calls;
-  in_team(useful(T, B, threads), N * weights_, [&](Team& team, Int thread) {
+  in_team(useful(T, B, threads), in_float32(N * weights_), [&](Team& team, Int thread) {
     for (const Forward& f : in_order) kernel_.forward(f, precision_, team, thread);
   });
   const float* last = calls.back().y;
@@ -200,7 +200,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
   Output o{N, H_, V_, hidden, row, nullptr, output_, logits};
-  const Int operations = N * V_ * H_, useful = worthwhile(threads, operations, WORTH_A_CALL);
+  const Int operations = in_float32(N * V_ * H_), useful = worthwhile(threads, operations, WORTH_A_CALL);
   // products with bfloat16 weights read pairs of floats, so rows must have an even length
   std::unique_ptr<Block> copy;
   if (precision_ == WIDENED && H_ % 2) {
