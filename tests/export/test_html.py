@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from elman.export.html_page import bundle, html_page, runtime, write_html
 from elman.export.html_weights import MAX_FLOAT32_WEIGHTS
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
+from elman.series.autoregression import Ridge
+from elman.series.series import load_series
 from elman.tasks import open_model, task_of
 from elman.text.vocabulary import TextCodec
 from factories import CELLS
+from forecasters import make_forecaster, stamps
 from labellers import make_labelled
 from visits import PATIENCE, WATCH, browser, folder
 
@@ -43,7 +47,8 @@ LABELS: dict[str, list[Any]] = {
     "regress-1": [[[1.0, 2.0], [3.0, 4.0], [0.5, -2.0]]],
     "tag-1": [["I", "like", "zz"]],
 }
-EXPRESSIBLE = (*LANGUAGE, *LABELS)
+FORECAST = ("forecast-1", "forecast-bounded-1", "forecast-ridge-1")
+EXPRESSIBLE = (*LANGUAGE, *LABELS, *FORECAST)
 """The golden models that the page can run; each other one is refused in one line."""
 TOLERANCE = 1e-4
 DRIVER = """
@@ -230,6 +235,61 @@ def test_wrong_numbers_are_refused_in_one_line() -> None:
     assert text["error"]["message"] == "numbers: got a text; expected rows of numbers"
 
 
+def _check_forecast(model: Model, values: np.ndarray) -> None:
+    """Compare the forecast after the first series of a model, with other values in it, with Python's."""
+    codec = model.codec
+    series = replace(codec.history.select(codec.history.ids[:1]), values=(values,))
+    past, future, static = (
+        np.full_like(x, np.nan) for x in (series.past[0], series.future[0], series.static)
+    )
+    series = replace(series, past=(past,), future=(future,), static=static)
+    predictor: Any = open_model(model)
+    theirs = predictor.forecast(series, every_step=True)
+    given = [None if np.isnan(value) else float(value) for value in values]
+    (ours,) = _asked(model, ("/v1/predict", {"input": given, "width": 700}))
+    tolerance = TOLERANCE * max(1.0, np.abs(theirs.quantiles).max())
+    assert ours["median"] == pytest.approx(theirs.median[0].tolist(), abs=tolerance)
+    assert ours["mean"] == pytest.approx(theirs.mean[0].tolist(), abs=tolerance)
+    assert [interval["percent"] for interval in ours["intervals"]] == [*theirs.intervals]
+    for interval in ours["intervals"]:
+        ends = theirs.interval(interval["percent"])
+        for end, expected in zip(("low", "high"), ends, strict=True):
+            assert interval[end] == pytest.approx(expected[0].tolist(), abs=tolerance)
+    assert ours["svg"].count('class="band"') == len(theirs.intervals)
+
+
+@pytest.mark.parametrize("name", FORECAST)
+def test_forecasts_equal_those_of_python(name: str) -> None:
+    model = Model.load(MODELS[f"{name}.safetensors"])
+    values, draw = model.codec.history.values[0], np.random.default_rng(0)
+    _check_forecast(model, values)
+    _check_forecast(model, np.where(draw.random(len(values)) < 0.3, np.nan, values * 2 + 1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_forecasts_by_random_rules_equal_those_of_python(seed: int) -> None:
+    draw, (cell, activation) = np.random.default_rng(seed), CELLS[seed % len(CELLS)]
+    series = load_series({"ds": stamps(0, 40), "y": draw.normal(size=40).cumsum() + 90})
+    model = make_forecaster(series, cell=cell, log=seed % 3 == 1, members=2)
+    season = (1, 3)[seed % 2]
+    rule = replace(
+        model.codec.rule, season=season, long_season=seed % 4 * 2, floor=seed > 2, usual=0.1
+    )
+    ridge = None
+    if seed % 2:
+        rule = replace(rule, lags=9, lag_season=season)
+        weights = draw.normal(size=(2, rule.horizon, 9)) / 5
+        ridge = Ridge(weights[0], draw.uniform(0.5, 1, rule.horizon), weights[1][:, :4], 1.25)
+    config = replace(model.config, activation=activation, input_size=rule.input_size)
+    shapes = config.parameters().items()
+    arrays = {name: draw.normal(scale=0.3, size=size).astype(np.float32) for name, size in shapes}
+    model = Model(config, arrays, replace(model.codec, rule=rule, ridge=ridge), {})
+    values = series.values[0]
+    rounded = np.where(np.arange(40) % 9, 5.0, np.round(values))
+    for given in (values, rounded, np.where(np.arange(40) < 20, values, np.nan)):
+        _check_forecast(model, given)
+
+
 def _random_model(cell: str, seed: int, **sizes: Any) -> Model:
     random = np.random.default_rng(seed)
     level, documents = ("char", "word")[seed % 2], ("file", "line")[seed // 2 % 2]
@@ -297,6 +357,9 @@ def test_the_file_tells_nothing_of_the_training(tmp_path: Path) -> None:
     text = path.read_text("utf-8")
     for hidden in ("/home/me", "s3cret", str(tmp_path)):
         assert hidden not in text
+    forecaster = Model.load(MODELS["forecast-1.safetensors"])
+    for name in forecaster.codec.history.ids:
+        assert f'"{name}"' not in json.dumps(described_model(forecaster, "m"))
     # nothing is loaded: every address in the file is a name of XML, or data
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text)
     assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
@@ -384,3 +447,18 @@ def test_the_file_of_a_tagger_tags_each_word(browser: Browser, tmp_path: Path) -
         expect(page.locator("#labels .name + .name")).to_have_text(tags)
         page.locator("#labels button").first.click()
         expect(page.locator("#answer")).to_contain_text("at step 0")
+
+
+def test_the_file_of_a_forecaster_forecasts_typed_values(browser: Browser, tmp_path: Path) -> None:
+    model = Model.load(GOLDEN / "forecast-ridge-1.safetensors")
+    with _opened(browser, model, tmp_path / "visits.html") as page:
+        expect(page.locator("[role=tab]:visible")).to_have_text(["Series"])
+        expect(page.locator("#ahead .band")).to_have_count(1)  # of an invented series
+        (first,) = _asked(model, ("/v1/predict", {"input": [7, None, 9, 8], "width": 700}))
+        page.locator("#example").fill("7 ?, 9\n8")
+        median = page.locator("#values tbody tr").nth(0).locator("td").nth(2)
+        expect(median).to_have_text(f"{first['median'][0]:.5g}")
+        page.locator("#example").fill("7 eight")
+        expect(page.locator("#problem")).to_contain_text("values: got eight; expected numbers")
+        page.locator("#example").fill("7 8")
+        expect(page.locator("#problem")).to_be_empty()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.export.html_forecast import described_forecaster, example_values
 from elman.export.html_labels import described_labels
 from elman.export.html_weights import Weights, seed_of
 from elman.export.refusal import refusal
@@ -13,6 +14,7 @@ from elman.files.model import Model
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
 from elman.language.network import Network
+from elman.series.config import ForecastConfig
 from elman.tasks import open_model, task_of
 
 _SIZES = ("cell", "activation", "hidden_size", "num_layers")
@@ -25,6 +27,8 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
         described = _language(Network(model))
     elif isinstance(config, SequenceConfig):
         described = described_labels(model)
+    elif isinstance(config, ForecastConfig):
+        described = described_forecaster(model)
     else:
         raise refusal("html", f"a model for {config.task}")
     replies = task_of(model).replies_type(open_model(model))
@@ -44,12 +48,17 @@ def described_model(model: Model, name: str) -> dict[str, Any]:
             for panel in ("unrolled", "memory", "series", "training")
         },
     }
+    if isinstance(config, ForecastConfig):
+        # The file holds no value of a series and no name of one: the page begins with an invented series.
+        card |= {"series": [], "example": example_values(model.codec)}
     return {"card": card, **described}
 
 
 def _kind(model: Model) -> str:
-    """Return what the page hands to the runtime: a text, a list of tokens, or rows of numbers."""
+    """Return what the page hands to the runtime: a text, tokens, rows of numbers, or a series."""
     config = model.config
+    if isinstance(config, ForecastConfig):
+        return "values"
     if not isinstance(config, SequenceConfig):
         return "text"
     return "numbers" if config.channels else "tokens" if config.kind.per_step else "text"

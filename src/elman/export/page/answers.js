@@ -1,6 +1,6 @@
 // Replies to the page's requests: the numbers of the runtime, with the words and pictures that the server would add.
 
-import { contributions, heat, unrolled } from "./drawing.js";
+import { contributions, forecast, heat, unrolled } from "./drawing.js";
 import { explanation, printable, unknownNote } from "./wording.js";
 
 function next({ predictions, unknown_probability }) {
@@ -44,7 +44,10 @@ function explain({ draws, step, unknown, chained, ...why }, { width }, { config,
   return { ...explained, svg: contributions(explained, width) };
 }
 
-const predict = (reply) => (reply.predictions ? { ...reply, ...next(reply) } : reply);
+function predict(reply, { input, width }, { missing }) {
+  if (reply.median) return { ...reply, svg: forecast(input.map((value) => value ?? NaN), { ...reply, missing }, width) };
+  return reply.predictions ? { ...reply, ...next(reply) } : reply;
+}
 const ADD = { explain, predict, replace: next, unroll, trace };
 
 export function finished(path, body, reply, model) {

@@ -1,4 +1,4 @@
-// Pictures as SVG: the unrolled network, contributions, and units over time, with the shapes and classes of elman/draw.
+// Pictures as SVG: the unrolled network, contributions, units over time, and forecasts, with the shapes and classes of elman/draw.
 
 const EDGE = 16;
 const LEVELS = 7;
@@ -276,4 +276,46 @@ export function heat(states, tokens, name, width) {
   const y = under + 4 + height * units.length;
   const [columns, below] = columnNames(tokens.slice(T - shown.length), lefts, y, across);
   return picture([words, ...rows, ...columns], width, y + below + 4, `${title} over ${T.toLocaleString("en")} steps`);
+}
+
+// About `count` round numbers between two numbers.
+function ticks([low, high], count) {
+  const span = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(span));
+  const step = power * ([1, 2, 2.5, 5, 10].find((size) => power * size >= span * 0.999) ?? 10);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, at) => (first + at) * step);
+}
+
+// The last values, and behind them the median and the intervals of the forecast; the steps count from the last value.
+export function forecast(values, { median, intervals, time, missing }, width) {
+  const past = values.slice(-Math.max(60, 6 * median.length));
+  const [left, top, right, bottom] = [EDGE + 50, EDGE + 20, width - EDGE - 4, EDGE + 20 + Math.min(240, 0.45 * width)];
+  const last = past.findLastIndex(Number.isFinite);
+  const shown = [...past, ...median, ...intervals.flatMap(({ low, high }) => [...low, ...high])].filter(Number.isFinite);
+  const [least, most] = [Math.min, Math.max].map((end) => shown.reduce((a, b) => end(a, b)));
+  const margin = 0.05 * (most - least) || 0.5 + 1e-6 * Math.abs(most);
+  const ends = [least - margin, most + margin];
+  const x = (step) => left + ((right - left) * (step + past.length - 1)) / Math.max(1, past.length + median.length - 1);
+  const y = (value) => bottom - ((bottom - top) * (value - ends[0])) / (ends[1] - ends[0]);
+  const points = (all, first) => all.flatMap((value, at) => (Number.isFinite(value) ? [[x(first + at), y(value)]] : []));
+  const line = (kind, all) => path(kind, ...all.flatMap((point, at) => [at ? "L" : "M", ...point]));
+  const joined = (all) => [...(last < 0 ? [] : [[x(last - past.length + 1), y(past[last])]]), ...points(all, 1)];
+  const grid = ticks(ends, Math.max(2, (bottom - top) / 42)).map((tick) =>
+    path("rule", "M", left, y(tick), "H", right) + text(left - 6, y(tick) + 4, general(tick, 4), "small end grey", left - 10));
+  const steps = ticks([1 - past.length, median.length], Math.max(2, (right - left) / 70)).filter(Number.isInteger).map((step) =>
+    text(x(step), bottom + 18, step > 0 ? `+${step}` : String(step || 0).replace("-", "−"), "small middle grey"));
+  const bands = [...intervals].sort((a, b) => b.percent - a.percent);
+  const drawn = bands.map(({ low, high }) => line("band", [...joined(low), ...joined(high).reverse()]).replace('"/>', ' z"/>'));
+  const words = `History, median forecast, intervals of ${bands.map(({ percent }) => `${general(percent, 6)} %`).join(", ")}; steps before and after the last value${typeof time[0] === "string" ? `, which stands before ${time[0].replace(/T00:00.*/, "")}` : ""}.${missing.length ? ` Missing: ${missing.join(", ")}.` : ""}`;
+  const [legend, below] = paragraph(left, bottom + 38, words, right - left);
+  const gaps = []; // a line for each run of known values
+  for (const [at, value] of past.entries()) {
+    if (!Number.isFinite(value)) continue;
+    if (!Number.isFinite(past[at - 1])) gaps.push([]);
+    gaps.at(-1).push([x(at - past.length + 1), y(value)]);
+  }
+  const history = gaps.map((run) => (run.length > 1 ? line("line ink", run) : dot("dot", ...run[0], 1.5)));
+  const now = path("line plain thin dashed", "M", x(last - past.length + 1), top, "V", bottom);
+  return picture([...grid, ...drawn, ...history, line("line up", joined(median)), now, ...steps, legend], width, below, `Forecast of ${median.length} steps`);
 }

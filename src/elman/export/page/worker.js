@@ -1,12 +1,13 @@
 // Worker that answers the page's requests from the exported model, in numbers; the page adds words and pictures.
 
+import { Forecaster } from "../runtime/forecast.js";
 import { Labels } from "../runtime/labels.js";
 import { Language } from "../runtime/language.js";
 import { unpacked } from "../runtime/network.js";
 import { explain } from "./label_effects.js";
 import { replace, unroll } from "./replacements.js";
 
-const TASKS = { language: Language, classify: Labels, regress: Labels, tag: Labels };
+const TASKS = { language: Language, classify: Labels, regress: Labels, tag: Labels, forecast: Forecaster };
 const EXPLAIN = { explain, replace, unroll };
 
 let answering; // the model, with a method for each other kind of request

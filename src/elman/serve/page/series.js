@@ -17,12 +17,15 @@ const TITLES = {
   text: "A text to label",
   tokens: "Words to label, with spaces between them",
   numbers: "Numbers to label: one line for each step, with commas between the numbers of a step",
+  values: "The last values of a series, the newest last; ? where a value is not known",
 };
 const kind = () => page.model.card?.data?.kind ?? "text";
 
 const SHOWN = ["labels", "moved", "answer", "ahead", "values"];
 const stale = (is) => SHOWN.forEach((id) => busy(id, is));
 const forecasts = () => page.model.answers === "forecast";
+// Whether the forecast is of values in the text box: an exported file knows no series.
+const typed = () => kind() === "values";
 const tags = () => page.model.answers === "tags";
 
 export function start(frame) {
@@ -50,10 +53,12 @@ export function fresh() {
   wanted = null;
   clear("labels", "moved", "moved-scale", "ahead", "answer", "steps", "which", "about", "values");
   const { series, horizon } = page.model;
-  find("forecast").hidden = find("values").hidden = !forecasts();
-  find("labelled").hidden = forecasts();
+  find("values").hidden = !forecasts();
+  find("forecast").hidden = !forecasts() || typed();
+  find("labelled").hidden = forecasts() && !typed();
   find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
-  if (!forecasts()) return;
+  if (typed()) box.write(page.model.example);
+  if (!forecasts() || typed()) return;
   options("which", series ?? []);
   const ahead = Array.from({ length: Math.min(MAX_STEPS_AHEAD, horizon) }, (_, at) => String(at + 1));
   find("steps").replaceChildren(
@@ -67,6 +72,8 @@ export function fresh() {
 function sequence(text) {
   if (kind() === "text") return text;
   if (kind() === "tokens") return text.trim().split(/\s+/);
+  // a word that is no number is refused with the values
+  if (typed()) return text.split(/[\s,;]+/).filter(Boolean).map((word) => (word === "?" ? null : Number.isFinite(Number(word)) ? Number(word) : word));
   const rows = text.trim().split(/\n/).map((line) => line.split(/[,;\t ]+/).map(Number));
   return rows.flat().every(Number.isFinite) ? rows : text;
 }
@@ -75,7 +82,7 @@ function ask(target) {
   wanted = target;
   const { id: model, series } = page.model;
   const body = { model, svg: true, width: wide("answer") };
-  if (forecasts()) {
+  if (forecasts() && !typed()) {
     if (target !== null) body.target = target;
     body.series = series[find("which").value || 0];
     stale(true);
@@ -90,11 +97,18 @@ function ask(target) {
   if (text.trim() === "" || box.tooLong) {
     answers.drop();
     if (box.tooLong) return page.problem(new Error(box.complaint));
-    return clear("labels", "moved", "moved-scale", "answer");
+    return clear("labels", "moved", "moved-scale", "answer", "ahead", "values");
   }
   body.input = sequence(text);
   if (target !== null) body[tags() ? "of" : "target"] = tags() ? Number(target) : target;
   stale(true);
+  if (typed()) {
+    answers.ask(async () => {
+      const { svg, ...ahead } = await post("/v1/predict", body);
+      return { forecast: svg, ahead };
+    });
+    return;
+  }
   answers.ask(async () => {
     const asked = [post("/v1/predict", { model, input: body.input, k: 12 }), post("/v1/explain", body)];
     const [predicted, explained] = await Promise.all(asked);
@@ -138,6 +152,7 @@ function tell({ time, median, mean, intervals }) {
     make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows)),
   );
   const all = plain(median.reduce((sum, value) => sum + value / median.length, 0));
+  if (typed()) return;
   const at = wanted - 1;
   find("about").textContent =
     wanted === null
