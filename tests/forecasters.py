@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman.files.model import Model
+from elman.series.autoregression import Ridge
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.predictor import ForecastPredictor
@@ -73,6 +74,75 @@ def make_forecaster(
     random = np.random.default_rng(0)
     arrays = {
         name: (0.3 * random.standard_normal(shape)).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    return Model(config, arrays, codec, {})
+
+
+def make_random_forecaster(seed: int, cell: str, activation: str, *, plain: bool = False) -> Model:
+    """Make a forecaster of two series with random weights and rule; a `plain` one reads only values."""
+    draw = np.random.default_rng(seed)
+
+    def some(number: int) -> int:
+        return number if draw.random() < 0.5 else 0
+
+    options = OFFERS if some(1) and not plain else SeriesOptions()
+    frame = sales(0, int(draw.integers(4, 60)), more=7 if options is OFFERS else 0)
+    for column in {*frame} - {
+        "unique_id",
+        "ds",
+        "y",
+        *options.past,
+        *options.future,
+        *options.static,
+    }:
+        del frame[column]
+    series = load_series(frame, options)
+    log, segment = bool(some(1)), int(draw.integers(1, 5))
+    window = segment * int(draw.integers(2, 9))
+    season = int(draw.integers(1, window + 1)) if some(1) else 1
+    values = []
+    for scale in 10.0 ** draw.integers(-6, 9, 2):
+        noise = draw.normal(size=len(series.values[0]))
+        row = {
+            "walk": scale * np.cumsum(noise),
+            "level": scale * (3 + 1e-9 * noise),
+            "rounded": np.round(noise),
+            "seasonal": scale * (np.arange(len(noise)) % season + 1e-4 * noise),
+        }[draw.choice(["walk", "level", "rounded", "seasonal"])]
+        row[draw.random(len(row)) < 0.2 * some(1)] = np.nan
+        if draw.random() < 0.15 and len(row) > window:
+            row[-window:] = np.nan
+        row[0] = scale
+        values.append(abs(row) if log else row)
+    series = replace(series, values=tuple(values))
+    model = make_forecaster(
+        series,
+        cell=cell,
+        log=log,
+        **({"calendar": False} if plain else {}),
+        num_layers=int(draw.integers(1, 3)),
+        members=int(draw.integers(1, 3)),
+    )
+    lags = some(int(draw.integers(1, 13)))
+    rule = replace(
+        model.codec.rule,
+        horizon=int(draw.integers(1, 7)), segment=segment, window=window,
+        season=season, long_season=some(int(draw.integers(1, window + 1))),
+        nonnegative=bool(some(1)) and not log, floor=bool(some(1)), usual=draw.random() * some(1) * 1.0,
+        lags=lags, lag_season=int(draw.integers(1, window + 1)) if lags else 0,
+    )  # fmt: skip
+    ridge = None
+    if lags:
+        bounded = draw.normal(size=(rule.horizon, some(lags // 2)))
+        weights = draw.normal(scale=0.2, size=(rule.horizon, lags))
+        ridge = Ridge(weights, draw.uniform(0.5, 1, rule.horizon), bounded, 1.25)
+    codec = replace(model.codec, rule=rule, ridge=ridge)
+    config = replace(
+        model.config, activation=activation, input_size=rule.input_size, segment=segment
+    )
+    arrays = {
+        name: draw.normal(scale=0.3, size=shape).astype(np.float32)
         for name, shape in config.parameters().items()
     }
     return Model(config, arrays, codec, {})

@@ -29,7 +29,7 @@ from elman.series.series import load_series
 from elman.tasks import open_model, task_of
 from elman.text.vocabulary import TextCodec
 from factories import CELLS
-from forecasters import make_forecaster, stamps
+from forecasters import make_forecaster, make_random_forecaster, stamps
 from labellers import make_labelled
 from visits import PATIENCE, WATCH, browser, folder
 
@@ -288,6 +288,12 @@ def test_forecasts_by_random_rules_equal_those_of_python(seed: int) -> None:
     rounded = np.where(np.arange(40) % 9, 5.0, np.round(values))
     for given in (values, rounded, np.where(np.arange(40) < 20, values, np.nan)):
         _check_forecast(model, given)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_forecasts_of_random_networks_equal_those_of_python(seed: int) -> None:
+    model = make_random_forecaster(seed, *CELLS[seed % len(CELLS)], plain=True)
+    _check_forecast(model, model.codec.history.values[0])
 
 
 def _random_model(cell: str, seed: int, **sizes: Any) -> Model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,13 +23,10 @@ from elman.labels.network import SequenceNetwork
 from elman.labels.ngrams import NgramPart
 from elman.labels.tag_chain import TagChain
 from elman.language.network import Network
-from elman.series.autoregression import Ridge
 from elman.series.calendar import advance
 from elman.series.predictor import ForecastPredictor
-from elman.series.read_options import SeriesOptions
-from elman.series.series import load_series
 from factories import CELLS, make_model
-from forecasters import OFFERS, make_forecaster, sales
+from forecasters import make_random_forecaster
 from labellers import make_labelled
 
 # Both sides compute in float32, over at most some 100 terms for each number.
@@ -271,74 +267,6 @@ def test_golden_models(path: Path, tmp_path: Path) -> None:
         check_labelled(model, tmp_path, encoded, inputs)
         return
     check_forecaster(model, tmp_path)
-
-
-def make_random_forecaster(seed: int, cell: str, activation: str) -> Model:
-    """Make a forecaster of two series with random weights and a random rule of the windows."""
-    draw = np.random.default_rng(seed)
-
-    def some(number: int) -> int:
-        return number if draw.random() < 0.5 else 0
-
-    options = OFFERS if some(1) else SeriesOptions()
-    frame = sales(0, int(draw.integers(4, 60)), more=7 if options is OFFERS else 0)
-    for column in {*frame} - {
-        "unique_id",
-        "ds",
-        "y",
-        *options.past,
-        *options.future,
-        *options.static,
-    }:
-        del frame[column]
-    series = load_series(frame, options)
-    log, segment = bool(some(1)), int(draw.integers(1, 5))
-    window = segment * int(draw.integers(2, 9))
-    season = int(draw.integers(1, window + 1)) if some(1) else 1
-    values = []
-    for scale in 10.0 ** draw.integers(-6, 9, 2):
-        noise = draw.normal(size=len(series.values[0]))
-        row = {
-            "walk": scale * np.cumsum(noise),
-            "level": scale * (3 + 1e-9 * noise),
-            "rounded": np.round(noise),
-            "seasonal": scale * (np.arange(len(noise)) % season + 1e-4 * noise),
-        }[draw.choice(["walk", "level", "rounded", "seasonal"])]
-        row[draw.random(len(row)) < 0.2 * some(1)] = np.nan
-        if draw.random() < 0.15 and len(row) > window:
-            row[-window:] = np.nan
-        row[0] = scale
-        values.append(abs(row) if log else row)
-    series = replace(series, values=tuple(values))
-    model = make_forecaster(
-        series,
-        cell=cell,
-        log=log,
-        num_layers=int(draw.integers(1, 3)),
-        members=int(draw.integers(1, 3)),
-    )
-    lags = some(int(draw.integers(1, 13)))
-    rule = replace(
-        model.codec.rule,
-        horizon=int(draw.integers(1, 7)), segment=segment, window=window,
-        season=season, long_season=some(int(draw.integers(1, window + 1))),
-        nonnegative=bool(some(1)) and not log, floor=bool(some(1)), usual=draw.random() * some(1) * 1.0,
-        lags=lags, lag_season=int(draw.integers(1, window + 1)) if lags else 0,
-    )  # fmt: skip
-    ridge = None
-    if lags:
-        bounded = draw.normal(size=(rule.horizon, some(lags // 2)))
-        weights = draw.normal(scale=0.2, size=(rule.horizon, lags))
-        ridge = Ridge(weights, draw.uniform(0.5, 1, rule.horizon), bounded, 1.25)
-    codec = replace(model.codec, rule=rule, ridge=ridge)
-    config = replace(
-        model.config, activation=activation, input_size=rule.input_size, segment=segment
-    )
-    arrays = {
-        name: draw.normal(scale=0.3, size=shape).astype(np.float32)
-        for name, shape in config.parameters().items()
-    }
-    return Model(config, arrays, codec, {})
 
 
 COMBINATIONS = [(task, *cell) for task in ("language", *QUESTIONS, "forecast") for cell in CELLS]
