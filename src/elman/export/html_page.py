@@ -22,9 +22,11 @@ _FOLDERS = (("elman.serve", "page"), ("elman.export", "page"), ("elman.export", 
 """Folders of packages that hold scripts: the server's page, words and pictures for it, and the runtime."""
 _HIDDEN = (
     ".model, .skip, [role=tab].not, #more, #like, label:has(#phrase), h2:has(+ #horizon), #horizon"
-    " { display: none }"
+    " { display: none } header h1 { flex: 1 0 auto }"
 )
-"""Style of what only a server can offer: other models, panels that the model does not have, and measures."""
+"""Style of what only a server can offer: other models, panels that the model does not have, and measures.
+
+Without the choice of models, the title must not shrink on a narrow screen."""
 _IMPORT = re.compile(
     r'^import (?:\* as )?([^;]+?) from "\.{1,2}/(?:runtime/)?([\w.]+)";\n', re.MULTILINE
 )
