@@ -176,6 +176,14 @@ def test_tokens_that_do_not_fit_are_summed_up() -> None:
     assert f"… {500 - len(shown)}" in texts(root)
 
 
+def test_small_contributions_do_not_run_into_their_neighbours() -> None:
+    shown = texts(checked(unrolled(["a", "b"], None, [], [0.05, -0.00041], target="x")))
+    assert "+0.05" in shown
+    assert "−0.00041" not in shown
+    small = texts(checked(unrolled(["a", "b"], None, [], [0.005, -0.00041], target="x")))
+    assert "−0.00041" in small
+
+
 def test_arcs_are_as_thick_as_the_contributions() -> None:
     values = [0.5, -1.0, 2.0]
     root = checked(unrolled(["a", "b", "c"], None, [], values, target="x"))

@@ -154,8 +154,9 @@ class Unrolled:
             high, stroke = y - rise * 4 / 3, f' stroke-width="{thickness:.2f}"'
             kind = f"arc {pen.way(value, failed=self.failed)}"
             arc = pen.path(kind, "M", x, y, "C", x, high, goal, high, goal, y, more=stroke)
-        # a number without colour if it is shown as 0
-        shown = 0.0 if abs(value) < 0.005 * self._largest_share else value
+        # a number without colour if it is shown as 0; more than two decimals would run into the next number
+        least = self._largest_share if self._largest_share < 0.02 else max(1.0, self._largest_share)
+        shown = 0.0 if abs(value) < 0.005 * least else value
         kind = f"small middle {pen.way(shown, failed=self.failed)}"
         return [arc, pen.text(x, y + 17, pen.signed(shown), kind)]
 

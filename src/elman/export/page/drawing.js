@@ -154,7 +154,7 @@ export function unrolled({ tokens, states, predictions, shares, meanings, target
     const thickness = (12 * Math.abs(value)) / largestShare;
     const high = arcY - ((arcHeight + 8) * (0.35 + (0.65 * (goal - x)) / (goal - EDGE)) * 4) / 3;
     const arc = path(`arc ${way(value, failed)}`, "M", x, arcY, "C", x, high, goal, high, goal, arcY);
-    const numbered = Math.abs(value) < 0.005 * largestShare ? 0 : value;
+    const numbered = Math.abs(value) < 0.005 * (largestShare < 0.02 ? largestShare : Math.max(1, largestShare)) ? 0 : value;
     return [thickness >= 0.05 ? arc.replace("/>", ` stroke-width="${thickness.toFixed(2)}"/>`) : "",
       text(x, arcY + 17, signed(numbered), `small middle ${way(numbered, failed)}`)];
   };
@@ -316,6 +316,6 @@ export function forecast(values, { median, intervals, time, missing }, width) {
     gaps.at(-1).push([x(at - past.length + 1), y(value)]);
   }
   const history = gaps.map((run) => (run.length > 1 ? line("line ink", run) : dot("dot", ...run[0], 1.5)));
-  const now = path("line plain thin dashed", "M", x(last - past.length + 1), top, "V", bottom);
-  return picture([...grid, ...drawn, ...history, line("line up", joined(median)), now, ...steps, legend], width, below, `Forecast of ${median.length} steps`);
+  history.push(line("line up", joined(median)), path("line plain thin dashed", "M", x(last - past.length + 1), top, "V", bottom));
+  return picture([...grid, ...drawn, ...history, ...steps, legend], width, below, `Forecast of ${median.length} steps`);
 }
