@@ -251,8 +251,8 @@ struct BackwardPass : Shape<Cell, Op> {
       for (Int word = share(all, me, team); word < share(all, me + 1, team); ++word) {
         const float* first = sums + (panel * S::N + stretch.row + 2 * word) * width;
         const bool pair = 2 * word + 1 < stretch.rows;
-        for (Int j = 0; j < width; ++j)
-          to[(panel * row_words + word) * width + j] = Op::word(first[j], pair ? first[width + j] : 0.0f);
+        for (Int j = 0; j < width; j += W)
+          Op::pairs(to + (panel * row_words + word) * width + j, load(first + j), pair ? load(first + width + j) : V{});
       }
   }
 

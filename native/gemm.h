@@ -64,6 +64,14 @@ struct BFloat16 {
   static constexpr Int a_words = 1;
   static constexpr bool integers = false;
   static INLINE Word word(float x, float y) { return Widened::word(x, y); }
+  // Writes the W / 2 words of neighbours in x. Numbers below 2⁻¹²⁶ become 0, which the product takes them for anyway.
+  static INLINE void neighbours(Word* to, V x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh((__m512)x)); }
+  // Writes W words, each of a number of x and the one at the same place in y.
+  static INLINE void pairs(Word* to, V x, V y) {
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)x));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)y));
+    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  }
   static INLINE Column column(const Word* b) { return *(const Vi*)b; }
   static INLINE Value value(const AWord* a) { return (int32_t)*a - Vi{}; }
   static INLINE V multiply_add(V c, Value a, Column b) {
@@ -243,15 +251,12 @@ INLINE void pack_rows(typename Op::Word* to, Int begin, Int end, Int first, Int 
   for (Int word = begin; word < end; ++word, to += NV * W) {
     const float* x = row(word * Op::steps);
     const float* y = Op::steps > 1 ? row(word * Op::steps + 1) : nullptr;
-    if constexpr (Op::steps == 1) {
 #pragma GCC unroll 4
-      for (Int j = 0; j < NV; ++j)
-        store((float*)to + j * W, x ? load(x + first + j * W, columns - first - j * W) : V{});
-    } else {
-      for (Int n = 0; n < NV * W; ++n) {
-        const bool inside = first + n < columns;
-        to[n] = Op::word(x && inside ? x[first + n] : 0.0f, y && inside ? y[first + n] : 0.0f);
-      }
+    for (Int j = 0; j < NV; ++j) {
+      const Int left = columns - first - j * W;
+      const V above = x ? load(x + first + j * W, left) : V{};
+      if constexpr (Op::steps == 1) store((float*)to + j * W, above);
+      else Op::pairs(to + j * W, above, y ? load(y + first + j * W, left) : V{});
     }
   }
 }

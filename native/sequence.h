@@ -48,7 +48,9 @@ struct Rows {
 
 template <class Op>
 INLINE void to_words(uint32_t* to, const float* from, Int n) {
-  for (Int k = 0; k < n; k += 2) *to++ = Op::word(from[k], k + 1 < n ? from[k + 1] : 0.0f);
+  Int k = 0;
+  for (; k + W <= n; k += W) Op::neighbours(to + k / 2, load(from + k));
+  for (; k < n; k += 2) to[k / 2] = Op::word(from[k], k + 1 < n ? from[k + 1] : 0.0f);
 }
 
 // Sizes of a call for one layer, and the arrays that forward keeps for backward.
