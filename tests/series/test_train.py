@@ -27,6 +27,9 @@ from elman.series.time_split import held_out_steps, origins_for_test, origins_fo
 from elman.series.train import train_forecaster
 from elman.series.window_choice import choose_rule
 from elman.training.journal import Run
+from elman.training.objective import Objective
+from elman.training.pace import Pace, pace_of
+from elman.training.plan import Schedule
 from elman.training.trainer import Outcome
 
 pytestmark = pytest.mark.slow
@@ -507,6 +510,30 @@ def test_a_second_stage_uses_the_time_that_is_left(monkeypatch: pytest.MonkeyPat
     outcome = train(load_series(waves(40)), **settings, patience=1)
     assert not outcome.model.card["refit"]
     assert outcome.model.config.members == 1
+
+
+def test_many_windows_are_read_at_falling_rates_in_both_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("elman.series.plan.MANY_WINDOWS", 20)
+    # the clock stands still, so that epochs end both stages
+    monkeypatch.setattr("elman.series.train.monotonic", lambda: 0.0)
+    schedules: list[Schedule] = []
+
+    def spy(schedule: Schedule, objective: Objective) -> Pace:
+        schedules.append(schedule)
+        return pace_of(schedule, objective)
+
+    monkeypatch.setattr("elman.training.trainer.pace_of", spy)
+    outcome = train(load_series(waves(40)), steps=None, members=None, time="60s", patience=9)
+    first, last = schedules
+    # a sixth of the time, because four more networks follow; no limit, with which the rate would stay high
+    assert (first.time, first.epochs, first.limit) == (pytest.approx(10), 5, None)
+    assert (last.time, last.epochs, last.limit) == (60, None, None)
+    assert last.stop is not None
+    assert last.stop <= (last.steps or 0)
+    assert outcome.model.card["refit"]
+    assert outcome.model.config.members == 4
 
 
 def test_a_run_without_validation_ends() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elman.errors import OptionError
 from elman.series.options import ForecasterOptions
@@ -14,6 +14,8 @@ MANY_WINDOWS = 20_000
 """Training windows above which the network is large and needs little regularisation."""
 FORECAST_LIMIT = 170.0
 """Seconds of training at most if no budget is given; with its tests, a run takes three minutes."""
+MANY_WINDOWS_EPOCHS = 5.0
+"""Times that a budget of time may read many windows."""
 UNMEASURED_STEPS = 400
 """Training steps if no budget is given and no values can be held out to stop early."""
 
@@ -44,6 +46,15 @@ class ForecastPlan(Schedule):
     intervals: tuple[float, ...]
     """The intervals that the user asked for, in percent."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether training ends when the validation measure stops improving, and time is only a limit.
+
+        Many windows are read so few times that nothing is learned by heart; there a run of known length, whose
+        rate falls from its beginning, is better (docs/recipes.md).
+        """
+        return self.epochs is None and (self.limit is not None or self.time is not None)
+
 
 def percents(intervals: str) -> tuple[float, ...]:
     """Parse the intervals of the option `levels`, in percent; raises OptionError.
@@ -58,6 +69,15 @@ def percents(intervals: str) -> tuple[float, ...]:
     if not all(1 <= share <= 99.99 for share in shares):
         raise OptionError("levels", got=intervals, expected="percents such as 80,95")
     return shares
+
+
+def first_stage_share(members: float) -> float:
+    """Return the share of a limit for a network after which `members` networks are trained as long as it.
+
+    >>> round(first_stage_share(4), 3)
+    0.167
+    """
+    return 1 / (1 + members / LAST_STAGE_SHARE)
 
 
 def members_in_time(members: int, seconds: float, remaining: float) -> int:
@@ -85,7 +105,7 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
     min_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
     # In short series, origins near the end are used too, although part of their future is unknown.
     enough = min(lengths) >= 4 * rule.horizon + min_past
-    return ForecastPlan.of(
+    plan = ForecastPlan.of(
         options,
         batch_size=256 if windows > 5_000 else 128 if windows > 500 else 64,
         learning_rate=5e-3 if many else 2e-3,
@@ -101,3 +121,6 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
         min_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
         intervals=percents(options.levels),
     )
+    if not (many and plan.is_open):
+        return plan
+    return replace(plan, time=plan.limit or plan.time, limit=None, epochs=MANY_WINDOWS_EPOCHS)

@@ -25,7 +25,13 @@ from elman.series.config import ForecastConfig
 from elman.series.network_torch import Forecaster
 from elman.series.objective import ForecastObjective
 from elman.series.options import ForecasterOptions
-from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan, members_in_time
+from elman.series.plan import (
+    UNMEASURED_STEPS,
+    ForecastPlan,
+    first_stage_share,
+    forecast_plan,
+    members_in_time,
+)
 from elman.series.report import forecast_report, report_windows
 from elman.series.series import SeriesSet
 from elman.series.time_split import (
@@ -168,8 +174,9 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
     def stage(self, earlier: Sequence[StageResult]) -> tuple[ForecastObjective, Schedule]:
         if earlier:  # the last stage trains all members on all values
             last = earlier[0]
-            budget = {"steps": last["of"], "stop": last["steps"], "limit": last["limit"]}
-            plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
+            budget = {"steps": last["of"], "stop": last["steps"]}
+            time, limit = (None, last["limit"]) if self.plan.is_open else (last["limit"], None)
+            plan = replace(self.plan, time=time, limit=limit, epochs=None, evaluations=1, **budget)
             config = replace(self.config, members=last["members"])
             return self._objective(config, self.final_codec, [0] * len(self.held_out), None), plan
         plan, config = self.plan, self.config
@@ -177,15 +184,18 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             plan = replace(plan, evaluations=1)
             if plan.limit is not None:
                 plan = replace(plan, steps=UNMEASURED_STEPS)
-        elif plan.time is not None:
+        elif plan.time is not None and plan.is_open:
             # End when the validation measure stops improving, so that more time is never worse.
             plan = replace(plan, time=None, limit=plan.time)
         if self._has_two_stages():
             # A single network finds out how long to train and how wide the intervals are. Trained members
             # stay together, because the run may end by keeping them.
             config = replace(config, members=1 if self.before is None else plan.members)
+            share = first_stage_share(self.options.members or plan.members / config.members)
             if plan.limit is not None and self.options.members is not None:
-                plan = replace(plan, limit=plan.limit / (1 + self.options.members))
+                plan = replace(plan, limit=plan.limit * share)
+            if plan.time is not None:
+                plan = replace(plan, time=plan.time * share)
         self.begun = monotonic()
         return self._objective(config, self.codec, self.held_out, self.validation), plan
 
