@@ -76,11 +76,12 @@ def test_a_network_without_the_parameters_to_overfit_needs_no_dropout() -> None:
     assert resolve(options, 172_800, 12, documents=21_600).learning_rate == plan.learning_rate
 
 
-def test_dropout_grows_with_overfitting_between_its_limits() -> None:
-    shares = [default_dropout(2.0**power) for power in range(-20, 20)]
+@pytest.mark.parametrize("growth", [5.7, 340.0])
+def test_dropout_grows_with_overfitting_between_its_limits(growth: float) -> None:
+    shares = [default_dropout(2.0**power, growth) for power in range(-80, 80)]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 0.5)
-    assert default_dropout(0.0) == 0.0
+    assert default_dropout(0.0, growth) == 0.0
 
 
 @pytest.mark.parametrize(

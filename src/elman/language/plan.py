@@ -63,6 +63,8 @@ class _Scale:
     """Budget (seconds) from which there may be a second layer."""
     learning_rate: float
     epochs: float
+    dropout_growth: float
+    """Factor of overfitting by which the dropout rises from 0.2 to 0.5."""
     small_batches: tuple[int, int]
     """Batch sizes of texts of fewer than 20,000 and 200,000 tokens, which need more steps in an epoch."""
 
@@ -72,8 +74,8 @@ class _Scale:
 
 
 _SCALES = {
-    "char": _Scale(512, 180.0, 0.77, 1200.0, 1.05e-2, 6.0, (8, 16)),
-    "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 7.0, (16, 32)),
+    "char": _Scale(512, 180.0, 0.77, 1200.0, 1.05e-2, 6.0, 5.7, (8, 16)),
+    "word": _Scale(256, 600.0, 0.3, 1200.0, 6e-3, 7.0, 340.0, (16, 32)),
 }
 
 
@@ -126,14 +128,14 @@ def overfitting(parameters: float, tokens: int, epochs: float) -> float:
     return parameters / max(1, tokens) * epochs
 
 
-def default_dropout(overfit: float) -> float:
-    """Return the share that dropout sets to zero, from the result of `overfitting`.
+def default_dropout(overfit: float, growth: float) -> float:
+    """Return the share that dropout sets to zero, from the result of `overfitting` and `_Scale.dropout_growth`.
 
-    >>> [default_dropout(overfit) for overfit in (0.2, 3.0, 10.0, 60.0, 300.0)]
+    >>> [default_dropout(overfit, 5.7) for overfit in (0.2, 3.0, 10.0, 60.0, 300.0)]
     [0.0, 0.0, 0.2, 0.5, 0.5]
     """
-    # A straight line in the logarithm through the two best of tinyshakespeare: 0.2 at 10 and 0.5 at 57.
-    share = 0.2 + 0.3 * math.log(max(overfit, 1e-9) / 10) / math.log(5.7)
+    # A straight line in the logarithm, through measured texts (docs/recipes.md).
+    share = 0.2 + 0.3 * math.log(max(overfit, 1e-9) / 10) / math.log(growth)
     return min(0.5, max(0.0, round(share, 1)))
 
 
@@ -201,7 +203,7 @@ def resolve(
     else:
         epochs = min(most_epochs, affordable(num_layers))
     parameters = recurrent(num_layers) + EMBEDDING_SHARE * embeddings
-    dropout = default_dropout(overfitting(parameters, tokens, epochs))
+    dropout = default_dropout(overfitting(parameters, tokens, epochs), scale.dropout_growth)
     if small:
         dropout = SMALL_TEXT_DROPOUT
     rate = scale.learning_rate * (scale.epochs / max(epochs, 1e-9)) ** 0.15

@@ -14,7 +14,7 @@ MANY_WINDOWS = 20_000
 """Training windows above which the network is large and needs little regularisation."""
 FORECAST_LIMIT = 170.0
 """Seconds of training at most if no budget is given; with its tests, a run takes three minutes."""
-MANY_WINDOWS_EPOCHS = 5.0
+MANY_WINDOWS_EPOCHS = 10.0
 """Times that a budget of time may read many windows."""
 UNMEASURED_STEPS = 400
 """Training steps if no budget is given and no values can be held out to stop early."""
