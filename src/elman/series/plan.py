@@ -50,8 +50,8 @@ class ForecastPlan(Schedule):
     def is_open(self) -> bool:
         """Whether training ends when the validation measure stops improving, and time is only a limit.
 
-        Many windows are read so few times that nothing is learned by heart; there a run of known length, whose
-        rate falls from its beginning, is better (docs/recipes.md).
+        Many windows are read so few times that nothing is learned by heart. There a run of known length,
+        whose rate falls from the beginning, is better (docs/recipes.md).
         """
         return self.epochs is None and (self.limit is not None or self.time is not None)
 
