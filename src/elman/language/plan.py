@@ -129,7 +129,7 @@ def overfitting(parameters: float, tokens: int, epochs: float) -> float:
 
 
 def default_dropout(overfit: float, growth: float) -> float:
-    """Return the share that dropout sets to zero, from the result of `overfitting` and `_Scale.dropout_growth`.
+    """Return the share that dropout sets to zero, from the results of `overfitting` and a level's growth.
 
     >>> [default_dropout(overfit, 5.7) for overfit in (0.2, 3.0, 10.0, 60.0, 300.0)]
     [0.0, 0.0, 0.2, 0.5, 0.5]
