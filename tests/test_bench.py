@@ -193,7 +193,10 @@ SMALL = {
     "stack": lambda module, settings: module.stack("lstm", 8, settings, T=5, B=3),
     "packed": lambda module, settings: module.packed("gru", settings, B=4, H=8, longest=9),
     "scan": lambda module, settings: module.scan(8, settings, T=5, B=3),
-    "step": lambda module, settings: module.step("s", (30, 6, 4, 8), (1.0, 2.0), settings),
+    "step": lambda module, settings: module.step(
+        "s", (30, 6, 4, 8), ((1.0, 2.0), (None, None)), settings
+    ),
+    "small": lambda module, settings: module.small(settings, V=20, T=5, B=3, H=8),
     "mingru": lambda module, settings: module.mingru(8, settings, V=20, T=5, B=3),
     "optimizer": lambda module, settings: module.optimizer(settings, V=50, H=8),
     "streams": lambda module, settings: module.step(8, settings),
@@ -201,7 +204,7 @@ SMALL = {
     "pool": lambda module, settings: module.pool(settings, n=20, H=8),
 }
 MODULE = dict.fromkeys(("stack", "packed", "scan"), "layers")
-MODULE |= dict.fromkeys(("step", "mingru", "optimizer"), "steps")
+MODULE |= dict.fromkeys(("step", "small", "mingru", "optimizer"), "steps")
 MODULE |= dict.fromkeys(("streams", "generation", "pool"), "streams")
 
 
