@@ -102,12 +102,13 @@ struct Product {
   const int32_t* starts = nullptr; // in, for integers [panels·NV·W]: where the sum of each column starts
 };
 
-// Return where the sum of vector j of a tile begins, and the numbers of C that the sum of row r becomes.
+// Returns the value at which the sums of vector j of a tile start.
 template <class Op>
 INLINE typename Op::Sum begin_sum(const Product<Op>& p, Int j) {
   if constexpr (Op::integers) return *(const Vi*)(p.starts + j * W);
   else return p.bias ? load(p.bias + j * W) : V{};
 }
+// Returns the numbers of C for a sum of row r and vector j.
 template <class Op>
 INLINE V end_sum(const Product<Op>& p, typename Op::Sum sum, Int r, Int j) {
   if constexpr (!Op::integers) return sum;

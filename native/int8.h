@@ -1,8 +1,9 @@
 // Products of 8-bit integers: sums of integers, which are exact on every processor, times the scales of both sides.
 //
-// A weight is an integer from -127 to 127 times the scale of its row, and a number of A is one times the scale of its row
-// of A (src/elman/engine/quantisation.py). A word holds four integers at k to k + 3. Processors multiply unsigned by
-// signed bytes, so the integers of A are stored 128 too high; a sum starts at -128 times the sum of the weights.
+// A weight is an integer from -127 to 127 times the scale of its row (src/elman/engine/quantisation.py); so is each number
+// of A. A word holds the four integers at k to k + 3. Processors multiply unsigned by signed bytes, so an integer of A is
+// stored plus 128; the sum of a column starts at -128 times the sum of its weights, which takes that off again.
+// A sum fits into 32 bits up to K = 2^17, twice the largest hidden size.
 #pragma once
 
 struct Int8 {
@@ -71,9 +72,11 @@ INLINE float largest_of(const float* x, Int K) {
   return largest;
 }
 
+// Returns the factor that makes integers of numbers up to `largest`; 0 for a row of zeros.
 INLINE float factor_of(float largest) { return largest > LEAST_QUANTISED ? LARGEST_INTEGER / largest : 0; }
 
-// Writes x [K] as a row of A into to [integer_words(K)], and returns its scale.
+// Writes x [K] as a row of A into to [integer_words(K)], and returns its scale. Where x has NaN or an infinity, the scale
+// is NaN or infinite, and so the products are not finite.
 INLINE float to_integers(uint32_t* to, const float* x, Int K) {
   typedef uint8_t Bytes __attribute__((vector_size(ELMAN_WIDTH)));
   const float largest = largest_of(x, K), factor = factor_of(largest);

@@ -119,7 +119,7 @@ void input_sums(const Layer& layer, Precision precision, const char* packed, con
       for (Int row = 0; row < rows; row += most)
         for (Int panel = 0; panel < ready.gates.panels(); ++panel)
           ready.input_sums(panel, rows - row < most ? rows - row : most, (const typename Op::AWord*)x + row * x_row, x_row,
-                           scales + row, table + row * ready.gates.columns() + panel * width, ready.gates.columns());
+                           Op::integers ? scales + row : nullptr, table + row * ready.gates.columns() + panel * width, ready.gates.columns());
     }
   });
 }
