@@ -229,7 +229,15 @@ def test_int8_files_that_save_never_writes_are_refused(
         Model.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("scale", [np.nan, np.inf, 0, -1, 1 / 3, 1e-40])
+def test_the_largest_numbers_stay_finite_in_int8(tmp_path: Path) -> None:
+    model, name = MODELS["gru-1.safetensors"], "embedding.weight"
+    weights = np.full_like(model.arrays[name], np.finfo(np.float32).max)
+    weights[0] *= -1
+    replace(model, arrays={**model.arrays, name: weights}, storage="int8").save(tmp_path / "model")
+    np.testing.assert_allclose(Model.load(tmp_path / "model").arrays[name], weights, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf, 2.0**122, 0, -1, 1 / 3, 1e-40])
 def test_int8_scales_that_save_never_writes_are_refused(tmp_path: Path, scale: float) -> None:
     arrays, _ = container.read(GOLDEN / "int8-2.safetensors")
     scales = arrays["scales"].copy()

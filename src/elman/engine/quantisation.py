@@ -21,6 +21,9 @@ TINY = np.float32(1e-30)
 """A row without a larger number is stored as zeros, because the inverse of its scale could overflow."""
 SCALE_BITS = 16
 """Significant bits of the scale of a stored weight, so that an integer of 7 bits times it is exact."""
+_LOW_BITS = np.uint32((1 << (24 - SCALE_BITS)) - 1)
+LARGEST_SCALE = ((np.finfo(np.float32).max / LARGEST).view(np.uint32) & ~_LOW_BITS).view(np.float32)
+"""The largest scale whose product with `LARGEST` is finite."""
 
 
 def quantised(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,8 +54,8 @@ def rounded_weights(weights: np.ndarray) -> np.ndarray:
     True
     """
     _, scales = quantised(weights)
-    low = np.uint32((1 << (24 - SCALE_BITS)) - 1)
-    scales = ((scales.view(np.uint32) + low) & ~low).view(np.float32)[:, None]
+    scales = ((scales.view(np.uint32) + _LOW_BITS) & ~_LOW_BITS).view(np.float32)[:, None]
+    scales = np.minimum(scales, LARGEST_SCALE)
     known = scales > TINY / LARGEST
     ratios = np.where(known, weights / np.where(known, scales, 1), 0)
     integers = np.rint(ratios).clip(-LARGEST, LARGEST).astype(np.int8)  # a zero loses its sign
@@ -61,9 +64,9 @@ def rounded_weights(weights: np.ndarray) -> np.ndarray:
 
 def is_stored_form(integers: np.ndarray, scales: np.ndarray) -> bool:
     """Return whether `rounded_weights` could have given these integers ``[R, N]`` and scales ``[R]``."""
-    low = np.uint32((1 << (24 - SCALE_BITS)) - 1)
     largest = abs(integers.astype(np.int16)).max(axis=1, initial=0)
-    known = np.isfinite(scales) & (scales > TINY / LARGEST) & (scales.view(np.uint32) & low == 0)
+    known = (scales > TINY / LARGEST) & (scales <= LARGEST_SCALE)
+    known &= scales.view(np.uint32) & _LOW_BITS == 0
     zero = (largest == 0) & (scales.view(np.uint32) == 0)
     return bool((zero | (known & (largest == LARGEST))).all())
 

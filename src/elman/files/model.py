@@ -57,7 +57,7 @@ class Model(Generic[C, K]):
     """JSON that says how the model was trained, on which data, and how good it is."""
     storage: str = "float32"
     """How a file stores the parameters: "float32", or "int8" for matrices rounded to integers of 8 bits with
-    a scale for each row. The arrays are float32 with the rounded numbers then."""
+    a scale for each row. With "int8", `arrays` holds the rounded numbers, as float32."""
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
@@ -204,7 +204,7 @@ def _widened(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         integers = matrices[name]
         rows = scales[begin : begin + len(integers)]
         if not is_stored_form(integers, rows):
-            expected = "127 as the largest of each row, and scales of 16 bits"
+            expected = "127 or -127 in each row but rows of zeros, and scales of 16 bits"
             raise ModelFileError(f"the integers of {name}", expected=expected)
         arrays[name] = integers * rows[:, None]
         begin += len(integers)
