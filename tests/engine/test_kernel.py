@@ -121,10 +121,11 @@ def test_object_files_define_only_their_table() -> None:
 def test_object_files_use_only_their_instruction_set(name: str) -> None:
     command = ["objdump", "--disassemble", "--no-show-raw-insn", str(OBJECTS[name])]
     code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    registers = {"base": "x", "avx2": "y", "avx512": "z", "avx512_bf16": "z"}
+    registers = {4: "x", 8: "y", 16: "z"}
     widest = max(re.findall(r"%([xyz])mm\d", code), default="x")
-    assert widest == registers[name]
+    assert widest == registers[WIDTHS[name]]
     assert ("vfmadd" in code) == (name != "base")
+    assert ("vpdpbusd" in code) == (name in {"avx512_vnni", "avx512_bf16"})
     assert ("vdpbf16ps" in code) == (name == "avx512_bf16")
 
 
