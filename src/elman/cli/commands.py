@@ -11,27 +11,22 @@ from elman.cli.app import app
 from elman.cli.task_options import TrainCommand
 
 # The options of all commands together take longer to make than most predictions.
-COMMANDS = {
-    command: f"elman.cli.{command}"
-    for command in (
-        *("train", "tune", "predict", "generate", "evaluate", "explain", "units", "score"),
-        *("serve", "export", "quantize", "info"),
-    )
-} | {
-    "demo": "elman.cli.info",
-    "bench": "elman.cli.info",
-    "reproduce": "elman.cli.reproduce",
-}
-"""The module of each command, in which the function of this name is."""
+_NAMES = (
+    *("train", "tune", "predict", "generate", "evaluate", "explain", "units", "score", "serve"),
+    *("export", "quantize", "info", "demo", "bench", "reproduce"),
+)
+COMMANDS = {name: f"elman.cli.{name}" for name in _NAMES}
+COMMANDS |= dict.fromkeys(("demo", "bench"), "elman.cli.info")
+"""The module in which the function of each command is; the function has the command's name."""
 
 
 def command_of(arguments: Sequence[str]) -> str | None:
-    """Return the command among the arguments, None where they name none.
+    """Return the command that the arguments run, None where the first argument names none.
 
-    >>> command_of(["predict", "model.safetensors", "I like"]), command_of(["--help"])
+    >>> command_of(["predict", "model.safetensors", "I like"]), command_of(["--help", "predict"])
     ('predict', None)
     """
-    return next((argument for argument in arguments if argument in COMMANDS), None)
+    return arguments[0] if arguments and arguments[0] in COMMANDS else None
 
 
 def application(name: str | None = None) -> typer.Typer:

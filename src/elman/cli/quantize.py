@@ -21,7 +21,7 @@ def quantize(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Round the weights of a model to 8 bits: its file is a quarter as large, and it answers faster."""
+    """Round the weights of a model to 8 bits: a quarter of the bytes, and language models answer faster."""
     import elman
     from elman.files.model import check_output
     from elman.tasks import task_of
@@ -48,7 +48,7 @@ def quantize(
         return
     typer.echo(f"{output}  {sizes[1]:,} bytes, {sizes[1] / sizes[0]:.1%} of {sizes[0]:,}")
     for name, value in reports[0].items() if reports else ():
-        # figures of other models, which the card has, are the same for both
+        # the card's figures of plain models are the same for both
         if (other := reports[1][name]) != value:
             change = f"  {other / value - 1:+.3%}" if value else ""
             typer.echo(f"{name:<24} {value:12.6g} {other:12.6g}{change}")

@@ -60,7 +60,7 @@ def print_facts(facts: JsonObject) -> None:
 
 
 def describe_model(path: str) -> JsonObject:
-    """Return size, configuration and card of the model file at `path`."""
+    """Return size, storage, configuration and card of the model file at `path`."""
     from dataclasses import asdict
 
     from elman.files.model import Model
