@@ -46,13 +46,13 @@ class AdaptedNetwork(Network):
         settings: The strengths of the adaptation.
 
     Raises:
-        OptionError: The weights of the network are rounded.
+        OptionError: The weights of the network are rounded to bfloat16.
     """
 
     def __init__(self, network: Network, settings: Adaptation) -> None:
         if network.storage == "bf16":
             raise OptionError("adapt", got="storage bf16", expected="float32 or int8")
-        # it learns in float32; a model in int8 is where it begins
+        # A model in int8 learns in float32 too: its rounded weights are those that it begins with.
         super().__init__(network.model, network.dtype, "float32")
         self.settings = settings
         self._segment = settings.segment if settings.rate else SEGMENT_WITHOUT_STEPS
