@@ -66,9 +66,9 @@ class RunningPool:
 
     def __init__(self, ways: Sequence[str], attention: np.ndarray | None = None) -> None:
         self._ways, self._attention = ways, attention
-        # For each way its row ``[1, D]``; of a mean it is the weighted sum, beside the sum of the weights
-        # and the score whose weight is 1.
+        # The row ``[1, D]`` of each way; for "mean" and "attention" the sum of the weighted outputs.
         self._rows: dict[str, np.ndarray] = {}
+        # The sum of the weights, and the highest score, whose weight is 1.
         self._weights: dict[str, tuple[np.ndarray | float, np.ndarray | float]] = {}
 
     def add(self, y: np.ndarray) -> None:
@@ -84,13 +84,14 @@ class RunningPool:
                 self._add_weighted(way, y)
 
     def _add_weighted(self, way: str, y: np.ndarray) -> None:
+        """Add outputs to a mean whose weights are the exponentials of scores, which are 0 without attention."""
         scores = np.zeros((len(y), 1), y.dtype)
         if way == "attention" and self._attention is not None:
             scores = (y @ self._attention.T.astype(np.float64)).astype(y.dtype)
-        total, unit = self._weights.get(way, (0.0, -np.inf))
-        highest = np.maximum(scores.max(), unit)
-        # The sums so far were weighted by scores from another unit.
-        rest, weights = np.exp(unit - highest), np.exp(scores - highest)
+        total, before_highest = self._weights.get(way, (0.0, -np.inf))
+        highest = np.maximum(scores.max(), before_highest)
+        # The weights so far were relative to the highest score so far.
+        rest, weights = np.exp(before_highest - highest), np.exp(scores - highest)
         before = self._rows.get(way, np.zeros((1, y.shape[1]), y.dtype))
         # A sum of rows one after the other, as `pool` adds them.
         self._rows[way] = np.concatenate([rest * before, weights * y]).sum(axis=0, keepdims=True)
