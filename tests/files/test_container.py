@@ -20,7 +20,7 @@ from elman.errors import InputError, ModelFileError, OutputError
 from elman.files import container
 from elman.files.container import Limits
 
-DTYPES = ("float64", "float32", "int64", "int32", "uint32", "uint16", "uint8", "bool")
+DTYPES = ("float64", "float32", "int64", "int32", "uint32", "uint16", "uint8", "int8", "bool")
 NAMES = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=20)
 ARRAYS = st.dictionaries(
     NAMES.filter(lambda name: name != "__metadata__"),
