@@ -48,7 +48,7 @@ def quantize(
         return
     typer.echo(f"{output}  {sizes[1]:,} bytes, {sizes[1] / sizes[0]:.1%} of {sizes[0]:,}")
     for name, value in reports[0].items() if reports else ():
-        # the card's figures of plain models are the same for both
-        if (other := reports[1][name]) != value:
+        # A figure of a plain model is the same for both; one that is undefined has no value.
+        if (other := reports[1].get(name)) not in (None, value):
             change = f"  {other / value - 1:+.3%}" if value else ""
             typer.echo(f"{name:<24} {value:12.6g} {other:12.6g}{change}")

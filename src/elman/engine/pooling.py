@@ -84,7 +84,7 @@ class RunningPool:
                 self._add_weighted(way, y)
 
     def _add_weighted(self, way: str, y: np.ndarray) -> None:
-        """Add outputs to a mean whose weights are the exponentials of scores, which are 0 without attention."""
+        """Add outputs to a mean with weights exp(score); without attention every score is 0."""
         scores = np.zeros((len(y), 1), y.dtype)
         if way == "attention" and self._attention is not None:
             scores = (y @ self._attention.T.astype(np.float64)).astype(y.dtype)
