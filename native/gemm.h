@@ -2,9 +2,10 @@
 //
 // A panel holds NV vectors, that is NV·W columns of B: [k][NV·W] words, 64-byte aligned. Every number of C is one chain
 // of fused multiply-adds in the order of k, so it does not depend on the tile, the batch or the thread that computes it.
+// Sums of integers (int8.h) are exact, and become floats at the end.
 //
-// A word holds one float of B at k, or two bfloat16 at k and k + 1 (the second is zero after the last k). A struct Op
-// names the types of words, and multiplies a word of A with a word of B.
+// A word holds one float of B at k, two bfloat16 at k and k + 1, or four integers; those after the last k are zero. A
+// struct Op names the types of words, and multiplies a word of A with a word of B.
 #pragma once
 
 struct Float32 {
@@ -98,7 +99,7 @@ struct Product {
   const Int* rows = nullptr;       // in: the row of C for each row of the tile, or null for r
   Int columns = ALL;               // columns of C that exist, counted from c; others are not touched
   const float* a_scales = nullptr; // in, for integers: the scale of each row of A
-  const float* scales = nullptr;   // in, for integers [panels·NV·W]: the scale of each column of B; it has a bias too
+  const float* scales = nullptr;   // in, for integers, which need a bias too [panels·NV·W]: the scale of each column of B
   const int32_t* starts = nullptr; // in, for integers [panels·NV·W]: where the sum of each column starts
 };
 

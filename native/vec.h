@@ -16,7 +16,8 @@ INLINE V splat(float x) { return x - V{}; }
 INLINE V load(const float* p) { return *(const Vu*)p; }
 INLINE void store(float* p, V x) { *(Vu*)p = x; }
 
-// Returns x, which the compiler then does not fuse into a multiply-add: the result is the same on every processor.
+// Returns x, and keeps the compiler from fusing its multiplication into a multiply-add. On x86-64 and AArch64 the bits are
+// then the same with every instruction set.
 INLINE V rounded(V x) {
 #if defined(__x86_64__)
   __asm__("" : "+v"(x));
