@@ -47,6 +47,9 @@ def quantize(
         print_json({"file": str(output), "bytes": sizes[1], "bytes_before": sizes[0], **measured})
         return
     typer.echo(f"{output}  {sizes[1]:,} bytes, {sizes[1] / sizes[0]:.1%} of {sizes[0]:,}")
+    if reports:
+        names = (one.model.storage for one in (before, after))
+        typer.echo(f"{'':<24} " + " ".join(f"{name:>12}" for name in names) + "  change")
     for name, value in reports[0].items() if reports else ():
         # A figure of a plain model is the same for both; one that is undefined has no value.
         if (other := reports[1].get(name)) not in (None, value):

@@ -142,9 +142,10 @@ const plain = (value) => value?.toLocaleString("en", { maximumSignificantDigits:
 function tell({ time, median, mean, intervals }) {
   const times = time.map((value) => String(value).replace(/T00:00:00$/, "").replace("T", " "));
   const widest = intervals.at(-1);
-  const head = ["Step", "Time", "Median", "Mean", ...(widest ? [`${widest.percent} % lie between`] : [])];
+  const dated = times.some((when, at) => when !== String(at + 1));
+  const head = ["Step", ...(dated ? ["Time"] : []), "Median", "Mean", ...(widest ? [`${widest.percent} % lie between`] : [])];
   const rows = times.map((when, at) => {
-    const cells = [at + 1, when, plain(median[at]), plain(mean[at])];
+    const cells = [at + 1, ...(dated ? [when] : []), plain(median[at]), plain(mean[at])];
     if (widest) cells.push(`${plain(widest.low[at])} and ${plain(widest.high[at])}`);
     return make("tr", { "aria-current": String(String(at + 1) === wanted) }, ...cells.map((text) => make("td", { text })));
   });
