@@ -13,7 +13,7 @@ from elman.labels.batches import EncodedSequences
 from elman.labels.label_values import Label
 from elman.labels.network import NetworkMember, SequenceNetwork, probabilities
 
-MAX_REMEMBERED_TEXTS = 4096
+MAX_REMEMBERED_TEXTS = 512
 MAX_REMEMBERED_CHARACTERS = 40
 
 
