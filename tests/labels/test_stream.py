@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.errors import InputError, ShapeError
+from elman.errors import DataError, InputError, ShapeError
 from elman.files.model import Model
 from elman.labels.dataset import Sequences
 from elman.labels.network import SequenceNetwork
@@ -107,6 +107,21 @@ def test_huge_numbers_have_finite_answers() -> None:
     assert np.isfinite(stream.logits).all()
     sequence = Sequences.of([np.tile([1e30, 1e30, -1e30], (60, 1))])
     assert stream.predict() == open_labelled(model).predict(sequence)[0]
+
+
+def test_a_masked_number_is_missing() -> None:
+    stream = open_labelled(reader_of("mask", bidirectional=False)).stream()
+    missing = stream.feed([0.5, np.nan, 1.0]).logits
+    step = np.ma.array([0.5, 9.0, 1.0], mask=[False, True, False])
+    np.testing.assert_array_equal(stream.reset().feed(step).logits, missing)
+
+
+@pytest.mark.parametrize("step", [["a", "b", "c"], [[1, 2, 3], [1, 2]], {}, object(), [1j, 0, 0]])
+def test_steps_that_are_no_numbers(step: Any) -> None:
+    stream = open_labelled(reader_of("numbers", bidirectional=False)).stream()
+    with pytest.raises(DataError):
+        stream.feed(step)
+    assert not stream.steps
 
 
 def test_refusals() -> None:

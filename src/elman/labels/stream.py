@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -96,8 +98,9 @@ class SequenceStream:
         codec = self._network.codec
         if codec.scaler is not None and not isinstance(item, str):
             # A row has a number for each channel; a single number is the only channel.
-            numbers = np.asarray(item, np.float64)
-            item = numbers if numbers.ndim == 2 else numbers.reshape(1, -1)
+            # Rows of unequal lengths are no array; `sequences` raises the error about them.
+            with suppress(ValueError):
+                item = np.atleast_2d(item)
         sequences = self._network.sequences([item])
         tokens, first = codec.tokens, sequences.items[0]
         is_empty = tokens is not None and not (
