@@ -19,7 +19,7 @@ from elman.errors import InputError
 from elman.export import write_onnx
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
-from elman.labels.network import SequenceNetwork
+from elman.labels.network import SequenceNetwork, probabilities
 from elman.labels.ngrams import NgramPart
 from elman.labels.tag_chain import TagChain
 from elman.language.network import Network
@@ -165,7 +165,7 @@ def check_labelled(
         ):
             close(row[: len(theirs)], theirs)
     if not config.kind.is_number and not config.transitions:
-        close(answers["probabilities"].sum(axis=-1), np.ones(answers["probabilities"].shape[:-1]))
+        close(answers["probabilities"], probabilities(answers["logits"]))
     for step in single:
         state = np.zeros((len(lengths), *step.state_shape), np.float32)
         for t in range(max(lengths)):
