@@ -51,8 +51,8 @@ def write_c(model: Model, path: str | Path, *, int8: bool = False) -> list[Path]
     Args:
         model: The trained model.
         path: The files without suffix; a suffix .c is left out.
-        int8: Whether to store weights as integers of 8 bits, with one scale for each row. A model that is
-            stored so always is.
+        int8: Whether to store weights as integers of 8 bits, with one scale for each row. A model in
+            int8 is always written so.
 
     Returns:
         The paths of both files.

@@ -56,8 +56,8 @@ DEFAULTS = {
 def adaptation_of(adapt: Adapt | Adaptation, level: str) -> Adaptation:
     """Return strengths as they are, and for one of `CHOICES` the defaults.
 
-    Raises OptionError for anything else, and where the defaults change nothing: those of characters have no
-    cache, which brought nothing on any text (docs/recipes.md).
+    Raises OptionError for anything else, and for "cache" on a model of characters: its default has no cache,
+    because a cache improved no text that was measured (docs/recipes.md).
     """
     if isinstance(adapt, Adaptation):
         return adapt

@@ -15,7 +15,7 @@ MANY_WINDOWS = 20_000
 FORECAST_LIMIT = 170.0
 """Seconds of training at most if no budget is given; with its tests, a run takes three minutes."""
 MANY_WINDOWS_EPOCHS = 10.0
-"""Times that a budget of time may read many windows."""
+"""Most epochs of a training run with many windows and a limit or budget of time."""
 UNMEASURED_STEPS = 400
 """Training steps if no budget is given and no values can be held out to stop early."""
 
@@ -50,8 +50,8 @@ class ForecastPlan(Schedule):
     def is_open(self) -> bool:
         """Whether training ends when the validation measure stops improving, and time is only a limit.
 
-        Many windows are read so few times that nothing is learned by heart. There a run of known length,
-        whose rate falls from the beginning, is better (docs/recipes.md).
+        With many windows it is False: training reads each window too few times to overfit, and a run of
+        known length, whose learning rate falls from the start, gives better forecasts (docs/recipes.md).
         """
         return self.epochs is None and (self.limit is not None or self.time is not None)
 
@@ -72,7 +72,7 @@ def percents(intervals: str) -> tuple[float, ...]:
 
 
 def first_stage_share(members: float) -> float:
-    """Return the share of a limit for a network after which `members` networks are trained as long as it.
+    """Return the share of the time for the first network, if `members` more then train as long each.
 
     >>> round(first_stage_share(4), 3)
     0.167

@@ -26,8 +26,8 @@ class SeriesStream:
     def __init__(self, predictor: ForecastPredictor, series: str) -> None:
         self._predictor = predictor
         self._known = predictor.history.select([series])
+        # Values that `_known` lacks: a forecast appends all of them at once.
         self._new: list[float] = []
-        """Values that `_known` lacks: a forecast appends all of them at once."""
 
     def _extend(self) -> SeriesSet:
         """Append the new values to the known ones, and return the end of the series."""
