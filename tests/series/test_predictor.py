@@ -231,7 +231,7 @@ def test_a_stream_among_several_series(shop: ForecastPredictor) -> None:
     np.testing.assert_allclose(
         forecast.quantiles, shop.updated(rows).predict().quantiles[1:], rtol=TOLERANCE
     )
-    for wrong in (float("inf"), "7", None):
+    for wrong in (float("inf"), 10**400, "7", None):
         with pytest.raises(DataError, match=r"^value: .*expected a finite number, or NaN"):
             stream.feed(wrong)  # type: ignore[arg-type]
 

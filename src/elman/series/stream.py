@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING
@@ -51,7 +51,8 @@ class SeriesStream:
         Raises:
             DataError: the value is infinite, or not a number.
         """
-        if not isinstance(value, Real) or math.isinf(value):
+        # An integer may be larger than any float.
+        if not isinstance(value, Real) or abs(value) > sys.float_info.max:
             raise DataError("value", got=value, expected="a finite number, or NaN if it is missing")
         self._new.append(float(value))
         if len(self._new) == MAX_NEW_VALUES:
